@@ -1,0 +1,1 @@
+"""Checkpoint to package: programs, lowering, the manifest, runners and inspection."""

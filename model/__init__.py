@@ -1,0 +1,1 @@
+"""The model: one decoder definition, its caches, its checkpoints and its tokenizer."""

@@ -1,0 +1,1 @@
+"""What is quantized, and how: recipes, integer codes and scales, quantized checkpoints."""

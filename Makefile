@@ -1,0 +1,59 @@
+# Everything a person runs: `make demo` and `make test` first. Needs Python 3.11 to 3.14 and nothing else; no root.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := chat model quant export evaluation benchmarks cli
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p .ci/is_usable_python.py 2>/dev/null && { command -v $$p; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow check format vectors clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo     set up, then make a package from a small random model and talk to it"
+	@echo "make test     set up, then run the fast tests"
+	@echo "make slow     the tests that take minutes"
+	@echo "make check    formatting, lint, types, import order, file lengths, test vectors"
+	@echo "make format   rewrite the code in the one format"
+	@echo "make vectors  write tests/vectors/ again (the apps read them)"
+	@echo "make clean    remove the environment, caches and the demo's output"
+
+# torch first and alone, so that its build is chosen by the pin and by nothing that another package asks for.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.14 with the venv module was found;" \
+		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV)/ (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/pocketlm demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_lengths.py
+	$(BIN)/python -m tests.vectors.generate --check
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+vectors: $(STAMP)
+	$(BIN)/python -m tests.vectors.generate
+
+clean:
+	rm -rf $(VENV) demo .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find $(CODE) tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Is it fast and small? Scripts that measure, and their dated results."""

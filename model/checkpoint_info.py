@@ -1,0 +1,132 @@
+"""What `checkpoint.json` says: the model's shape, where it came from, and what was quantized. Loads no torch.
+
+Read strictly: another format, a newer version, an unknown or missing key is an error. Format: docs/architecture.md.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from model.tokenizer import TokenizerSpec
+
+FORMAT = "pocketlm-checkpoint"
+VERSION = 1
+FAMILIES = ("llama4_text", "llama", "random")
+
+_LICENCE = re.compile(r"(licen[sc]e|notice|use_policy)", re.IGNORECASE)
+_SCHEME_KEYS = {"scheme", "bits", "group_size", "reason"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationInfo:
+    """What `quantize` did. `layers` maps a layer's name to its scheme as JSON; `quant.recipe.LayerScheme` reads it."""
+
+    recipe: str
+    group_size: int | None  # None: the recipe has no groups
+    layers: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """The contents of `checkpoint.json`."""
+
+    config: ModelConfig
+    family: str  # one of FAMILIES
+    source_sha256: str  # of what it was made from: config.json and weight files, or the seed
+    preset: str | None = None
+    learned_scales: bool = False  # `<layer>.weight_scale` tensors ride along
+    tokenizer: "TokenizerSpec | None" = None
+    licences: tuple[str, ...] = ()
+    quantization: QuantizationInfo | None = None
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ValueError(f"unknown model family {self.family!r}; known: {', '.join(FAMILIES)}")
+
+    def to_json(self) -> dict[str, Any]:
+        quantization = self.quantization
+        return {
+            "format": FORMAT, "version": VERSION, "config": self.config.to_json(), "preset": self.preset,
+            "family": self.family, "source_sha256": self.source_sha256, "learned_scales": self.learned_scales,
+            "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
+            "licences": list(self.licences),
+            "quantization": None if quantization is None else {
+                "recipe": quantization.recipe, "group_size": quantization.group_size,
+                "layers": {name: dict(layer) for name, layer in quantization.layers.items()},
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> "CheckpointInfo":
+        """Reads what `to_json` wrote, strictly.
+
+        Raises:
+            ValueError: another format, a newer version, an unknown or missing key, or a value of the wrong kind.
+        """
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ValueError(f'"format" is not {FORMAT!r}: no pocketlm checkpoint; make one with `pocketlm convert`')
+        version = data.get("version")
+        if version != VERSION:
+            newer = isinstance(version, int) and version > VERSION
+            cure = "update pocketlm" if newer else "convert the checkpoint again"
+            raise ValueError(f"checkpoint version {version!r} is not supported (this pocketlm reads {VERSION}); {cure}")
+        keys = ("format", "version", "config", "preset", "family", "source_sha256", "learned_scales", "tokenizer",
+                "licences", "quantization")
+        _check_keys(data, keys, "checkpoint")
+        _check_kinds(data)
+        tokenizer = None
+        if data["tokenizer"] is not None:
+            from model.tokenizer import TokenizerSpec
+
+            tokenizer = TokenizerSpec.from_json(data["tokenizer"])
+        return cls(
+            config=ModelConfig.from_json(data["config"]), preset=data["preset"], family=data["family"],
+            source_sha256=data["source_sha256"], learned_scales=data["learned_scales"], tokenizer=tokenizer,
+            licences=tuple(data["licences"]), quantization=_read_quantization(data["quantization"]),
+        )
+
+
+def _check_keys(data: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ValueError(f"unknown {what} key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    missing = [key for key in known if key not in data]
+    if missing:
+        raise ValueError(f"{what} keys are missing: {', '.join(missing)}; convert the checkpoint again")
+
+
+def _check_kinds(data: Mapping[str, Any]) -> None:
+    kinds: dict[str, tuple[type, ...]] = {
+        "config": (dict,), "preset": (str, type(None)), "family": (str,), "source_sha256": (str,),
+        "learned_scales": (bool,), "tokenizer": (dict, type(None)), "licences": (list,),
+        "quantization": (dict, type(None)),
+    }
+    for key, allowed in kinds.items():
+        if not isinstance(data[key], allowed):
+            names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+            raise ValueError(f"checkpoint key {key!r} is {data[key]!r}; it must be {names}")
+    for name in data["licences"]:
+        if not isinstance(name, str) or not is_licence(name) or "/" in name or "\\" in name:
+            raise ValueError(f"checkpoint key 'licences' names {name!r}, which is not a licence file of that folder")
+
+
+def _read_quantization(data: Any) -> QuantizationInfo | None:
+    if data is None:
+        return None
+    _check_keys(data, ("recipe", "group_size", "layers"), "quantization")
+    for name, layer in data["layers"].items():
+        if not isinstance(layer, dict) or set(layer) != _SCHEME_KEYS:
+            keys = ", ".join(sorted(_SCHEME_KEYS))
+            raise ValueError(f"quantized layer {name!r} must have exactly the keys {keys}; quantize again")
+    return QuantizationInfo(recipe=data["recipe"], group_size=data["group_size"], layers=data["layers"])
+
+
+def is_licence(file_name: str) -> bool:
+    """Whether a file travels along as a licence or notice, by its name in any case and with any suffix."""
+    return _LICENCE.match(file_name) is not None

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from model.files import dump_json
 
 # The packages whose log records are the program's own words.
-OWN_LOGGERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "quant")
+OWN_LOGGERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "pocketlm", "quant")
 
 
 @dataclass(frozen=True, kw_only=True)

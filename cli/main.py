@@ -1,0 +1,50 @@
+"""The command line `pocketlm`: a group of verbs, each in a file by subject. Loads no torch until a command needs it."""
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+import click
+
+from cli.checkpoints import convert, quantize
+from cli.command import run, verbose_option
+from cli.demo import demo
+from cli.packages import export, inspect
+from cli.quality import evaluate
+from cli.talk import chat, generate
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"pocketlm {metadata.version('pocketlm')}")
+        ctx.exit()
+
+
+@click.group(
+    context_settings=_CONTEXT,
+    epilog="Start with 'pocketlm demo', or with your own checkpoint: convert, quantize, export, then chat.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+              help="Show the version and exit.")
+@verbose_option
+def pocketlm() -> None:
+    """Small language models as INT4 .pte packages for phones.
+
+    A checkpoint is converted, quantized and exported; the package then talks here as it will on the phone.
+    Results go to stdout (as JSON with --json), everything else to stderr.
+    """
+
+
+for _command in (convert, quantize, export, generate, chat, inspect, evaluate, demo):
+    pocketlm.add_command(_command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line; the returned number is the process's exit code."""
+    return run(pocketlm, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """An input table over the same codes and scales as the output layer's, read row by row.
 
-The whole float table never exists: a lookup widens only the rows that it reads. Legend: V rows, D width, S scales a row.
+The whole float table never exists: a lookup widens only the rows that it reads.
+Legend: V rows, D width, S scales a row.
 """
 
 import torch

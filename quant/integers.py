@@ -1,6 +1,6 @@
 """A weight matrix as integers: codes, scales and the scheme that joins them, by torchao's own arithmetic.
 
-Every number here comes out of torchao's `choose_qparams_affine`, `quantize_affine` and `dequantize_affine`, so that codes
+Every number comes out of torchao's `choose_qparams_affine`, `quantize_affine` and `dequantize_affine`, so that codes
 and scales are those of `Int8DynamicActivationIntxWeightConfig`, bit for bit. Knows no module, no file.
 Legend: N rows (output channels), K columns (inputs), S scales a row (K / group, or 1).
 """
@@ -107,9 +107,8 @@ def dequantize(tensor: QuantizedTensor, rows: slice = slice(None)) -> torch.Tens
     """The float32 matrix that the codes stand for, or some of its rows."""
     codes, scales = tensor.codes[rows], tensor.scales[rows]
     low, high = code_range(tensor.scheme)
-    return dequantize_affine(
-        codes, block_size(codes.shape[1], tensor.scheme), scales, None, torch.int8, low, high, output_dtype=torch.float32
-    )
+    block = block_size(codes.shape[1], tensor.scheme)
+    return dequantize_affine(codes, block, scales, None, torch.int8, low, high, output_dtype=torch.float32)
 
 
 def _quantize(block: torch.Tensor, scales: torch.Tensor, scheme: LayerScheme) -> torch.Tensor:
@@ -139,8 +138,7 @@ def _check_matrix(weight_NK: torch.Tensor, scheme: LayerScheme) -> None:
         raise ValueError("scheme 'float' has no codes; keep the tensor as it is")
     if weight_NK.dim() != 2 or not weight_NK.is_floating_point():
         raise ValueError(f"only a matrix of floats can be quantized, not {weight_NK.dtype} {list(weight_NK.shape)}")
-    if scheme.group_size and weight_NK.shape[1] % scheme.group_size:
-        raise ValueError(f"K = {weight_NK.shape[1]} is not a multiple of {scheme.group_size}; plan another scheme for it")
+    scheme.check_width(weight_NK.shape[1])
 
 
 def _row_blocks(shape: torch.Size) -> Iterator[slice]:

@@ -1,8 +1,8 @@
 """A linear layer over given codes and scales, in the form that torchao runs eagerly and ExecuTorch lowers.
 
 Nothing is derived again from float weights: the codes and scales go in as they are. Eagerly this is the *converted
-integer model*; exported, its quantize/dequantize pattern becomes XNNPACK's qd8-qb4w (INT4 by group) or qd8-qc8w (INT8 by
-channel) kernel.
+integer model*; exported, its quantize/dequantize pattern becomes XNNPACK's qd8-qb4w (INT4 by group) or qd8-qc8w (INT8
+by channel) kernel.
 """
 
 from typing import Literal

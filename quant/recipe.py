@@ -20,8 +20,8 @@ _MAX_NAMES = 8  # layers that an error message lists
 class LayerScheme:
     """How one weight matrix [N, K] is stored.
 
-    `int4-group`: codes -8..7, one bf16 scale for each `group_size` columns of a row. `int4-channel`: the same codes, one
-    fp32 scale a row. `int8-channel`: codes -128..127, one fp32 scale a row. All symmetric (zero point 0).
+    `int4-group`: codes -8..7, one bf16 scale for each `group_size` columns of a row. `int4-channel`: the same codes,
+    one fp32 scale a row. `int8-channel`: codes -128..127, one fp32 scale a row. All symmetric (zero point 0).
     """
 
     scheme: SchemeName
@@ -39,6 +39,17 @@ class LayerScheme:
         if self.group_size is not None:
             check_group_size(self.group_size)
 
+    def check_width(self, columns: int) -> None:
+        """Whether the scheme can hold K columns.
+
+        Raises:
+            ValueError: the group does not divide K, or two 4-bit codes cannot share each byte of a row.
+        """
+        if self.group_size and columns % self.group_size:
+            raise ValueError(f"K = {columns} is not a multiple of {self.group_size}")
+        if self.bits == 4 and columns % 2:
+            raise ValueError(f"K = {columns} is odd, and two 4-bit codes share a byte")
+
     def to_json(self) -> dict[str, Any]:
         return {"scheme": self.scheme, "bits": self.bits, "group_size": self.group_size, "reason": self.reason}
 
@@ -52,7 +63,7 @@ class LayerScheme:
         known = {"scheme", "bits", "group_size", "reason"}
         if set(data) != known:
             odd = sorted(set(data) ^ known)
-            raise ValueError(f"a layer's scheme has exactly the keys {sorted(known)}; wrong or missing: {', '.join(odd)}")
+            raise ValueError(f"a layer's scheme has the keys {sorted(known)}; wrong or missing: {', '.join(odd)}")
         return cls(scheme=data["scheme"], bits=data["bits"], group_size=data["group_size"], reason=data["reason"])
 
 
@@ -128,14 +139,19 @@ def plan_layers(
     plan = {name: _plan_layer(recipe, name, columns, group) for name, (_, columns) in shapes.items()}
     if group_size is not None and not any(layer.group_size for layer in plan.values()):
         widths = ", ".join(f"{name}: {shapes[name][1]}" for name in list(shapes)[:_MAX_NAMES])
-        raise ValueError(f"impossible group size {group_size}: it divides no layer's width ({widths}); give a smaller one")
+        raise ValueError(
+            f"impossible group size {group_size}: it divides no layer's width ({widths}); give a smaller one"
+        )
     return plan
 
 
 def _plan_layer(recipe: Recipe, name: str, columns: int, group: int | None) -> LayerScheme:
     scheme = recipe.embedding if name == "embedding" else recipe.weights
-    if scheme == "int4-group" and group is not None:
-        if columns % group == 0:
-            return LayerScheme(scheme="int4-group", bits=4, group_size=group)
-        return LayerScheme(scheme="int8-channel", bits=8, reason=f"K = {columns} is not a multiple of {group}")
-    return LayerScheme(scheme=scheme, bits=SCHEME_BITS[scheme])
+    wanted = LayerScheme(
+        scheme=scheme, bits=SCHEME_BITS[scheme], group_size=group if scheme == "int4-group" else None
+    )
+    try:
+        wanted.check_width(columns)
+    except ValueError as error:
+        return LayerScheme(scheme="int8-channel", bits=SCHEME_BITS["int8-channel"], reason=str(error))
+    return wanted

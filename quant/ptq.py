@@ -1,0 +1,142 @@
+"""Post-training quantization of one layer at a time, and what a plan of many layers amounts to in bytes.
+
+Round to nearest, nothing fitted: QAT (train/) is what makes the numbers good. Knows tensors and names, no folder.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from model.config import ModelConfig
+from quant.integers import QuantizedTensor, quantize_absmax, quantize_with_scales, scale_dtype, scale_shape
+from quant.packing import pack_int4, unpack_int4
+from quant.recipe import LayerScheme
+
+StoredShapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindSummary:
+    """What one kind of layer became; a kind with exceptions has one of these for each scheme."""
+
+    kind: str  # "embedding", "attention.q_proj", "feed_forward.down_proj", "head"
+    scheme: str
+    bits: int
+    group_size: int | None
+    layers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What `quantize` makes of a checkpoint; known before a weight is read."""
+
+    recipe: str
+    group_size: int | None
+    kinds: tuple[KindSummary, ...]
+    exceptions: Mapping[str, str]  # layer name to the reason why it departs from the recipe
+    parameters: int
+    codes_bytes: int
+    scales_bytes: int
+    float_bytes: int  # norms, and what the recipe leaves float
+
+    @property
+    def total_bytes(self) -> int:
+        return self.codes_bytes + self.scales_bytes + self.float_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"kinds": [asdict(kind) for kind in self.kinds], "total_bytes": self.total_bytes}
+
+
+def layer_shapes(float_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, int]]:
+    """Layer name to (N, K) of every weight matrix among a float checkpoint's tensors, in their order."""
+    return {
+        name.removesuffix(".weight"): (shape[0], shape[1]) for name, shape in float_shapes.items() if len(shape) == 2
+    }
+
+
+def quantize_layer(
+    name: str, weight_NK: torch.Tensor, scheme: LayerScheme, learned_scale: torch.Tensor | None = None
+) -> QuantizedTensor:
+    """One layer's codes and scales.
+
+    Args:
+        name: for the error message.
+        learned_scale: scales from training; they are the grid, or the layer is refused: they are never dropped.
+
+    Raises:
+        ValueError: the weights cannot be quantized, or the learned scales belong to another grid.
+    """
+    if learned_scale is not None and scheme.reason is not None:
+        raise ValueError(
+            f"layer {name} has learned scales {list(learned_scale.shape)}, but the recipe keeps it in {scheme.scheme} "
+            f"({scheme.reason}); quantize with the recipe and group size that it was trained for"
+        )
+    try:
+        if learned_scale is None:
+            return quantize_absmax(weight_NK, scheme)
+        return quantize_with_scales(weight_NK, learned_scale, scheme)
+    except ValueError as error:
+        cure = "" if learned_scale is None else "; quantize with the recipe and group size that it was trained for"
+        raise ValueError(f"layer {name}: {error}{cure}") from None
+
+
+def stored_shapes(name: str, shape: tuple[int, int], scheme: LayerScheme) -> StoredShapes:
+    """Names, shapes and types of the tensors that hold a quantized layer in a checkpoint."""
+    rows, columns = shape
+    codes = ((rows, columns // 2), torch.uint8) if scheme.bits == 4 else ((rows, columns), torch.int8)
+    return {f"{name}.codes": codes, f"{name}.scales": (scale_shape(shape, scheme), scale_dtype(scheme))}
+
+
+def to_stored(name: str, tensor: QuantizedTensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """A layer's tensors as a checkpoint holds them: 4-bit codes packed two a byte."""
+    yield f"{name}.codes", pack_int4(tensor.codes) if tensor.scheme.bits == 4 else tensor.codes
+    yield f"{name}.scales", tensor.scales
+
+
+def from_stored(name: str, codes: torch.Tensor, scales: torch.Tensor, scheme: LayerScheme) -> QuantizedTensor:
+    """The inverse of `to_stored`.
+
+    Raises:
+        ValueError: parts that do not belong together, or scales that are not positive and finite.
+    """
+    try:
+        if not bool(torch.isfinite(scales).all()) or not bool((scales > 0).all()):
+            raise ValueError("scales must be positive and finite; the checkpoint is damaged, quantize again")
+        unpacked = unpack_int4(codes) if scheme.bits == 4 else codes
+        return QuantizedTensor(codes=unpacked, scales=scales, scheme=scheme)
+    except ValueError as error:
+        raise ValueError(f"layer {name}: {error}") from None
+
+
+def summarize(
+    recipe: str, group_size: int | None, config: ModelConfig, plan: Mapping[str, LayerScheme],
+    stored: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
+) -> Summary:
+    """Counts what a plan gives.
+
+    Args:
+        stored: every tensor of the checkpoint to be, by `stored_shapes` or as it stands in the float one.
+    """
+    kinds: dict[tuple[str, str, int, int | None], int] = {}
+    for name, layer in plan.items():
+        key = (_kind(name), layer.scheme, layer.bits, layer.group_size)
+        kinds[key] = kinds.get(key, 0) + 1
+    sizes = {"codes": 0, "scales": 0, "weight": 0, "weight_scale": 0}
+    for name, (shape, dtype) in stored.items():
+        sizes[name.rpartition(".")[2]] += torch.Size(shape).numel() * dtype.itemsize
+    return Summary(
+        recipe=recipe, group_size=group_size, parameters=config.num_parameters,
+        kinds=tuple(
+            KindSummary(kind=kind, scheme=scheme, bits=bits, group_size=group, layers=layers)
+            for (kind, scheme, bits, group), layers in kinds.items()
+        ),
+        exceptions={name: layer.reason for name, layer in plan.items() if layer.reason},
+        codes_bytes=sizes["codes"], scales_bytes=sizes["scales"], float_bytes=sizes["weight"] + sizes["weight_scale"],
+    )
+
+
+def _kind(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[2:]) if parts[0] == "layers" else name

@@ -6,8 +6,12 @@ its post-processor (whole, EOS included) or from the text, for sentencepiece onl
 prompt at NUL, gives a space for a control token and the six letters of "<0xE2>" for a byte piece.
 """
 
+import contextlib
+import os
 import re
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,6 +128,43 @@ def open_sentencepiece(file: Path) -> Any:
         return SentencePieceProcessor(model_file=str(file))
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{file} is not a sentencepiece model ({error}); copy it again") from None
+
+
+def open_native(file: Path, kind: str) -> Any:
+    """The C++ reader that the phones use, with `encode(text, num_bos, num_eos)` and `decode(id)`.
+
+    Raises:
+        ValueError: it cannot load the file; the message holds its own words.
+    """
+    with _native_log() as lines:
+        import pytorch_tokenizers as native
+
+        reader = native.CppHFTokenizer() if kind == "hf" else native.CppSPTokenizer()
+        try:
+            reader.load(str(file))
+        except RuntimeError as error:
+            raise ValueError(f"the phones' reader cannot load {file.name}: {'; '.join(lines()) or error}") from None
+    return reader
+
+
+@contextlib.contextmanager
+def _native_log() -> Iterator[Callable[[], list[str]]]:
+    """Keeps what native code writes to file descriptor 2 inside the block; yields a reader of its error lines."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+
+        def lines() -> list[str]:
+            sink.seek(0)
+            text = sink.read().decode(errors="replace")
+            return [line.partition("] ")[2] for line in text.splitlines() if line.startswith("E ")]
+
+        try:
+            yield lines
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _step_types(step: Any) -> set[str]:

@@ -12,18 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chat.template import Message
+from chat.turns import check_order
+from chat.utf8 import replace_lone_surrogates
+
 SCHEMA_VERSION = 1
 _KEYS = {"schema_version", "package_id", "messages"}
 _MESSAGE_KEYS = {"role", "content"}
 _HEX = set("0123456789abcdef")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedMessage:
-    """One message as it was typed or shown."""
-
-    role: str  # "system" (only first), "user" or "assistant"
-    content: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,17 +33,18 @@ class SavedChat:
     """
 
     package_id: str  # lower-case hexadecimal sha256 of the package's manifest.json
-    messages: tuple[SavedMessage, ...]
+    messages: tuple[Message, ...]
 
     def __post_init__(self) -> None:
         if len(self.package_id) != 64 or not _HEX.issuperset(self.package_id):
             raise ValueError(f"package_id {self.package_id!r} is not a sha256; give 64 lower-case hexadecimal digits")
-        has_system = bool(self.messages) and self.messages[0].role == "system"
-        for index, message in enumerate(self.messages[1:] if has_system else self.messages):
-            expected = "assistant" if index % 2 else "user"
-            if message.role != expected:
-                raise ValueError(f"message {index + has_system} has the role {message.role!r}, but it is the "
-                                 f"{expected}'s turn; after an optional system message user and assistant alternate")
+        check_order(self.messages)
+
+    @property
+    def unanswered(self) -> str | None:
+        """The user's last message when no reply follows it."""
+        last = self.messages[-1] if self.messages else None
+        return last.content if last is not None and last.role == "user" else None
 
 
 def to_json(chat: SavedChat) -> dict[str, Any]:
@@ -63,7 +60,7 @@ def from_json(data: Any) -> SavedChat:
         ValueError: a newer schema, a missing, unknown or mistyped key, or messages out of order.
     """
     if not isinstance(data, dict):
-        raise ValueError(f"a saved chat is a JSON object, not {_kind(data)}")
+        raise ValueError(f"a saved chat must be a JSON object, not {_kind(data)}")
     version = data.get("schema_version")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ValueError(f"schema_version is {version!r}; it must be a whole number from 1 on")
@@ -86,8 +83,7 @@ def save(chat: SavedChat, path: Path) -> None:
         OSError: the place cannot be written; the old file is untouched.
     """
     text = json.dumps(to_json(chat), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    # A lone surrogate (a broken paste) has no UTF-8 form: save it as U+FFFD rather than not at all.
-    data = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+    data = replace_lone_surrogates(text).encode()  # they have no UTF-8 form, and the rest must not be lost
     partial = path.parent / f".{path.name}.partial-{uuid.uuid4().hex[:8]}"
     try:
         with partial.open("wb") as file:
@@ -116,14 +112,14 @@ def load(path: Path) -> SavedChat:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _message(index: int, value: Any) -> SavedMessage:
+def _message(index: int, value: Any) -> Message:
     if not isinstance(value, dict):
-        raise ValueError(f"message {index} is a JSON object, not {_kind(value)}")
+        raise ValueError(f"message {index} must be a JSON object, not {_kind(value)}")
     _check_keys(value, _MESSAGE_KEYS, f"message {index}")
     for key in ("role", "content"):
         if not isinstance(value[key], str):
             raise ValueError(f"message {index}: {key} must be a text, not {_kind(value[key])}")
-    return SavedMessage(role=value["role"], content=value["content"])
+    return Message(role=value["role"], content=value["content"])
 
 
 def _check_keys(data: dict[str, Any], known: set[str], what: str) -> None:

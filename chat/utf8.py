@@ -64,3 +64,15 @@ class Utf8Joiner:
                 self._high = 0x8F  # above is beyond U+10FFFF
         else:
             out.append(REPLACEMENT)  # a lone continuation byte, C0, C1, or F5 and up
+
+
+def whole_text(data: bytes) -> str | None:
+    """The text that the bytes are by themselves, or None when they begin or end inside a character."""
+    joiner = Utf8Joiner()
+    text = joiner.push(data) + joiner.flush()
+    return text if text.encode() == data else None
+
+
+def replace_lone_surrogates(text: str) -> str:
+    """Text that has a UTF-8 form: halves of a surrogate pair that stand alone (a broken paste) become U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -54,17 +54,17 @@ def mark(turn_starts: Sequence[int], position: int, context: Context) -> Mark:
     """What the next token sees of the conversation.
 
     Args:
-        turn_starts: each turn's first position, increasing; the first turn starts at 0 and owns the system message.
+        turn_starts: each turn's first position, never decreasing; the first starts at 0, the system message included.
         position: where the next token will go, that is: how many positions are in the cache.
         context: the package's.
 
     Raises:
-        ValueError: starts that do not begin with 0, do not increase, or lie past `position`.
+        ValueError: starts that do not begin with 0, decrease, or lie past `position`.
     """
     starts = list(turn_starts)
-    if starts and starts[0] != 0 or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
-        raise ValueError(f"turn starts {starts} must begin with 0 and increase")
-    if position < 0 or starts and starts[-1] > position:
+    if starts != sorted(starts) or starts[:1] not in ([], [0]):
+        raise ValueError(f"turn starts {starts} must begin with 0 and never decrease")
+    if position < max(starts, default=0):
         raise ValueError(f"position {position} lies before the last turn's start; pass the position after that turn")
     first = max(0, position - context.tokens + 1) if context.kind == "endless" else 0
     turn = 0
@@ -128,15 +128,15 @@ def restore(roles: Sequence[str], lengths: Sequence[int], context: Context, rese
 
     Raises:
         ValueError: lists of unequal length, a role out of place, a negative number, or a system message and reserve
-            that alone fill the context.
+            that alone do not fit into the context.
     """
     _check_messages(roles, lengths, reserve)
     has_system = bool(roles) and roles[0] == "system"
     system_tokens = lengths[0] if has_system else 0
     room = context.tokens - reserve - system_tokens
-    if room < 0 or has_system and room == 0:
-        raise ValueError(f"the system message of {system_tokens} tokens and {reserve} reserved ones fill this "
-                         f"package's context of {context.tokens}; shorten the system message or reserve less")
+    if room < 0:
+        raise ValueError(f"the system message of {system_tokens} tokens and {reserve} reserved ones do not fit into "
+                         f"this package's context of {context.tokens}; shorten the system message or reserve less")
     begin = 1 if has_system else 0
     first, used, newest_turn, tail = len(roles), 0, 0, 0
     for index in range(len(roles) - 1, begin - 1, -1):

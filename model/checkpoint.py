@@ -6,6 +6,7 @@ Knows nothing of foreign formats (model/hf.py); loads torch only when tensors ar
 import hashlib
 import logging
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -176,15 +177,15 @@ def adopt_tokenizer(source: Path, target: Path, vocab_size: int) -> "TokenizerSp
     Raises:
         ValueError: tokenizer and vocabulary disagree.
     """
-    from model.template import derive_template
     from model.tokenizer import read_tokenizer_spec
 
-    spec = read_tokenizer_spec(source, vocab_size)
+    spec = read_tokenizer_spec(source, vocab_size=vocab_size)
     if spec is None:
         _log.warning("%s has no tokenizer: the checkpoint takes token ids only", source)
         return None
-    if source.resolve() != target.resolve():
-        shutil.copyfile(source / spec.file, target / spec.file)
+    shutil.copyfile(source / spec.file, target / spec.file)
+    from model.template import derive_template
+
     template = derive_template(source, spec)
     (target / TEMPLATE_FILE).write_text(dump_json(template.to_json()), encoding="utf-8")
     _log.info("tokenizer: %s, %d entries", spec.file, spec.vocab_size)
@@ -210,10 +211,11 @@ def random_checkpoint(
         if isinstance(tokenizer, Path):
             spec, licences = adopt_tokenizer(tokenizer, partial, config.vocab_size), copy_licences(tokenizer, partial)
         elif tokenizer == "bytes":
-            from model.tokenizer import write_byte_tokenizer
+            from model.byte_tokenizer import write_byte_tokenizer
 
-            write_byte_tokenizer(partial, config.vocab_size)
-            spec = adopt_tokenizer(partial, partial, config.vocab_size)
+            with tempfile.TemporaryDirectory() as made:
+                write_byte_tokenizer(Path(made), config.vocab_size)
+                spec = adopt_tokenizer(Path(made), partial, config.vocab_size)
         recipe = dump_json({"config": config.to_json(), "dtype": dtype, "seed": seed})
         info = CheckpointInfo(
             config=config, preset=find_preset_name(config), family="random", tokenizer=spec, licences=licences,

@@ -177,26 +177,28 @@ def check_cpp_agreement(folder: Path, spec: TokenizerSpec) -> list[str]:
 
 
 def _differences(ours: Tokenizer, reader: Any, spec: TokenizerSpec) -> list[str]:
-    def theirs(text: str, num_bos: int = 0) -> list[int] | str:
-        try:
-            return list(reader.encode(text, num_bos, 0))
-        except RuntimeError as error:
-            return str(error)
-
     found = []
     for name, text in AGREEMENT_CORPUS.items():
-        if ours.encode(text, first=False) != theirs(text):
+        if ours.encode(text, first=False) != _read(reader, text):
             found.append(name)
-        if ours.encode(text, first=True) != theirs(spec.bos_text + text, spec.num_bos):
+        if ours.encode(text, first=True) != _read(reader, spec.bos_text + text, spec.num_bos):
             found.append(f"{name} (as the first prompt)")
     ids = {token.id for token in spec.special_tokens}
     for token in spec.special_tokens:
         text = f"a{token.text} b"
-        if ours.encode(text, first=False) != theirs(text):
+        if ours.encode(text, first=False) != _read(reader, text):
             found.append(f"special token {token.text!r}")
-        if not ids.isdisjoint(theirs(neutralise(text, spec.special_texts))):
+        if not ids.isdisjoint(_read(reader, neutralise(text, spec.special_texts))):
             found.append(f"special token {token.text!r} (typed)")
     return found + _piece_differences(ours, reader, spec)
+
+
+def _read(reader: Any, text: str, num_bos: int = 0) -> list[int]:
+    """What the phones' reader makes of a text; [-1] where it fails."""
+    try:
+        return list(reader.encode(text, num_bos, 0))
+    except RuntimeError:
+        return [-1]
 
 
 def _piece_differences(ours: Tokenizer, reader: Any, spec: TokenizerSpec) -> list[str]:
@@ -207,6 +209,8 @@ def _piece_differences(ours: Tokenizer, reader: Any, spec: TokenizerSpec) -> lis
             theirs = reader.decode(token)
         except (ValueError, RuntimeError):  # a hole in the ids, or a part of a character
             continue
+        if ours.encode(piece, first=False) != _read(reader, piece):
+            found.append(f"token {token} ({piece!r}) as text")
         spelled = piece == "" or _BYTE_PIECE.fullmatch(theirs)  # control and byte pieces: see tokenizer_readers
         if piece != theirs and not (spec.kind == "sentencepiece" and spelled):
             found.append(f"token {token} ({piece!r} against {theirs!r})")

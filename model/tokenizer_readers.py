@@ -58,7 +58,7 @@ class HfTokenizer:
         if text is None:
             raise ValueError(f"id {token} is not in {self._file}: it belongs to the padding of the model's table")
         if "ByteLevel" in self._decoders:
-            return b"".join(bytes([_BYTES[c]]) if c in _BYTES else c.encode() for c in text)
+            return b"".join(bytes([BYTE_CHARACTERS[c]]) if c in BYTE_CHARACTERS else c.encode() for c in text)
         byte = _BYTE_PIECE.fullmatch(text) if "ByteFallback" in self._decoders else None
         return bytes([int(byte[1], 16)]) if byte else text.replace(_SPACE, " ").encode()
 
@@ -191,4 +191,4 @@ def _byte_characters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
-_BYTES = _byte_characters()
+BYTE_CHARACTERS = _byte_characters()

@@ -19,7 +19,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q [B,T,H,D], k and v [B,T
 class Positions:
     """What a layer needs to know of the positions of T tokens; computed once a step, shared by all layers."""
 
-    cos: Tensor  # float32 [T, D/2]
+    cos: Tensor  # float32 [T, 1, D/2]
     sin: Tensor
     temperature: Tensor | None  # float32 [T, 1, 1], for layers without RoPE
 

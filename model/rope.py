@@ -47,10 +47,9 @@ def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
     """Rotates each head's pairs by the angles of their positions.
 
     Args:
-        cos, sin: float32 [T, D/2].
+        cos, sin: float32 [T, 1, D/2]: `cos_sin` with a dimension for the heads.
         layout: "interleaved" pairs (2i, 2i + 1) as Llama 4 does, "halves" pairs (i, i + D/2) as Llama 2 and 3 do.
     """
-    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)  # [T, 1, D/2] against [B, T, H, D/2]
     x = x_BTHD.to(torch.float32)
     if layout == "interleaved":
         pairs = x.unflatten(-1, (-1, 2))

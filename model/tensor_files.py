@@ -6,6 +6,8 @@ Knows names, shapes and bytes; no model, no checkpoint format. The safetensors l
 
 import json
 import math
+import pickle
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -216,15 +218,17 @@ def _loader(
 
 def _open_pickle(path: Path) -> dict[str, TensorEntry]:
     """Maps a `torch.save` file; only tensors are accepted, and no code of the file runs."""
-    import pickle
-
     try:  # mmap needs the zip form that torch has written since 1.6
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} is refused: {_refusal(str(error))}; ask its author for safetensors") from None
-    except (RuntimeError, EOFError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is truncated or corrupt ({first_line}); {_AGAIN}") from None
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted is None:
+            raise ValueError(f"{path} is truncated, or no torch file at all; {_AGAIN}") from None
+        raise ValueError(f"{path} is refused: it is a pickle that asks for {wanted[1]}, so loading it could run code; "
+                         "ask its author for safetensors") from None
+    except (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, struct.error) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+        raise ValueError(f"{path} is truncated or corrupt ({reason}); {_AGAIN}") from None
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}, no table of tensors; save the model's state_dict()")
     for name, value in state.items():
@@ -232,14 +236,6 @@ def _open_pickle(path: Path) -> dict[str, TensorEntry]:
             raise ValueError(f"{path}: entry {name!r} is no plain tensor; save the model's state_dict() as safetensors")
     return {name: TensorEntry(shape=tuple(value.shape), dtype=value.dtype, path=path, load=value.detach().contiguous)
             for name, value in state.items()}
-
-
-def _refusal(message: str) -> str:
-    """The reason inside torch's long refusal: which global the pickle wanted, or that it is no pickle at all."""
-    for line in message.splitlines():
-        if "GLOBAL" in line or "global" in line:
-            return f"it is a pickle that wants more than tensors, so loading it could run code ({line.strip()[:160]})"
-    return f"it is no file of plain tensors ({(message.strip().splitlines() or ['unreadable'])[0][:160]})"
 
 
 def check_finite(name: str, tensor: Tensor, where: Path) -> None:

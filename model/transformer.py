@@ -118,7 +118,7 @@ class Transformer(nn.Module):
             steps = torch.floor((positions_T.to(torch.float64) + 1.0) / self.config.temperature_floor)
             scaled = torch.log1p(steps) * self.config.temperature_scale + 1.0
             temperature = scaled.to(torch.float32).view(-1, 1, 1)
-        return Positions(cos=cos, sin=sin, temperature=temperature)
+        return Positions(cos=cos.unsqueeze(1), sin=sin.unsqueeze(1), temperature=temperature)
 
     def run_layers(self, x_BTC: Tensor, positions: Positions, attends: Sequence[Attend]) -> Tensor:
         """The one path through the decoder that every way of running it shares."""

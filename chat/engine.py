@@ -66,7 +66,10 @@ class IdRunner(Protocol):
 
     def generate_ids(self, prompt_ids: Sequence[int], position: int, max_new_tokens: int,
                      sampler: object) -> Iterator[int]:
-        """Writes the prompt from `position` on and yields new ids, each computed when it is asked for."""
+        """Writes the prompt from `position` on and yields new ids, each computed when it is asked for.
+
+        A token is written when the one after it is computed, so the last is not. It may end after a stop id.
+        """
 
     def reset(self) -> None:
         """Empties the cache."""

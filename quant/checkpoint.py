@@ -102,9 +102,8 @@ def load_quantized(folder: Path) -> dict[str, QuantizedTensor | torch.Tensor]:
     reader = open_tensors(folder)
     where = folder / WEIGHTS_FILE
     expected = _stored(info, plan, reader)
-    check_shapes(
-        {name: reader.shape(name) for name in reader.names}, {name: shape for name, (shape, _) in expected.items()}, where
-    )
+    found = {name: reader.shape(name) for name in reader.names}
+    check_shapes(found, {name: shape for name, (shape, _) in expected.items()}, where)
     result: dict[str, QuantizedTensor | torch.Tensor] = {}
     for name, (_, dtype) in expected.items():
         if reader.dtype(name) != dtype:

@@ -29,7 +29,7 @@ class Engine(Protocol):
         """Positions in the cache."""
 
     def count(self, text: str, *, first: bool) -> int:
-        """Tokens of a text; `first` adds what only the beginning of a chat has (a begin-of-text id)."""
+        """Tokens of a text; `first` puts before it what only a chat's beginning has (the BOS id, or `bos_text`)."""
 
     def prefill(self, text: str, *, first: bool) -> None:
         """Writes a text to the cache without asking for a reply."""
@@ -52,9 +52,9 @@ class Tokenizer(Protocol):
     """Text to ids and back, one token at a time."""
 
     def encode(self, text: str, *, first: bool) -> list[int]:
-        """The ids of a text; with `first`, after the begin-of-text id where the model wants one."""
+        """The ids of a text; with `first`, after the BOS id or text where the model wants one."""
 
-    def piece(self, token_id: int) -> bytes:
+    def piece(self, token: int, /) -> bytes:
         """The bytes that a token adds to the text."""
 
 

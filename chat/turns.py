@@ -2,7 +2,8 @@
 
 The runner keeps its cache between calls but never writes the last token that it sampled. So a chat's next text begins
 with the end-of-turn token (the assistant's suffix), whether the reply ended by itself or was cut; a completion-only
-package has no such token, and the text of the token that was cut off is sent again.
+package has no such token, and the text of the token that was cut off is sent again. The begin-of-text token (an id, or
+`bos_text`) is the engine's business: it puts it before the first text.
 """
 
 import dataclasses
@@ -21,16 +22,14 @@ class Turns:
     template: ChatTemplate | CompletionOnly
     specials: tuple[str, ...]  # texts of the tokenizer's special tokens
     stop_texts: tuple[str, ...]  # what ends a reply when a runner delivers it as text
-    bos_text: str = ""  # what the first text must begin with when the runner adds no begin-of-text id
 
     @classmethod
     def of(cls, template: ChatTemplate | CompletionOnly, *, special_tokens: Mapping[int, str],
-           stop_ids: Sequence[int], bos_text: str) -> "Turns":
+           stop_ids: Sequence[int]) -> "Turns":
         """Takes the stop texts from the template's end-of-turn tokens and the stop ids' special texts."""
         ends = template.end_of_turn if isinstance(template, ChatTemplate) else ()
         stops = dict.fromkeys([*ends, *(special_tokens[i] for i in stop_ids if i in special_tokens)])
-        return cls(template=template, specials=tuple(special_tokens.values()), stop_texts=tuple(stops),
-                   bos_text=bos_text)
+        return cls(template=template, specials=tuple(special_tokens.values()), stop_texts=tuple(stops))
 
     def first_text(self, messages: Sequence[Message]) -> str:
         """The first text of a chat, and of one that starts over (a reply again, a reset): it asks for a reply.
@@ -84,9 +83,9 @@ class Turns:
         if isinstance(self.template, CompletionOnly):
             if has_system:
                 raise ValueError("this package only continues text and takes no system message; leave it out")
-            return [self.bos_text] + [self._clean(message.content) for message in messages]
+            return [""] + [self._clean(message.content) for message in messages]
         bare = dataclasses.replace(self.template, start="", default_system=None, alternates=False)
-        head = self.bos_text + self.template.start
+        head = self.template.start
         if has_system:
             head += self._wrapped(bare, messages[0])
         elif self.template.default_system is not None:

@@ -17,8 +17,8 @@ TEMPLATE = ChatTemplate(
     start="", default_system=None, generation_prompt="<a>", end_of_turn=("</>",),
     roles={"system": Role(prefix="", suffix="\n"), "user": Role(prefix="<u>", suffix="</>"),
            "assistant": Role(prefix="<a>", suffix="</>")})
-CHAT = Turns.of(TEMPLATE, special_tokens=SPECIALS, stop_ids=[END], bos_text="")
-PLAIN = Turns.of(CompletionOnly(reason="none"), special_tokens=SPECIALS, stop_ids=[END], bos_text="")
+CHAT = Turns.of(TEMPLATE, special_tokens=SPECIALS, stop_ids=[END])
+PLAIN = Turns.of(CompletionOnly(reason="none"), special_tokens=SPECIALS, stop_ids=[END])
 ENDLESS = Context(kind="endless", tokens=1000)
 
 
@@ -33,8 +33,8 @@ class ByteTokenizer:
             text = text[len(SPECIALS[special]) if special is not None else 1:]
         return ids
 
-    def piece(self, token_id: int) -> bytes:
-        return SPECIALS[token_id].encode() if token_id in SPECIALS else bytes([token_id])
+    def piece(self, token: int) -> bytes:
+        return SPECIALS[token].encode() if token in SPECIALS else bytes([token])
 
 
 class ScriptedRunner:

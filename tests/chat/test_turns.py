@@ -13,8 +13,8 @@ TEMPLATE = ChatTemplate(
     roles={"system": Role(prefix="<|role|>system\n", suffix="<|end|>\n"),
            "user": Role(prefix="<|role|>user\n", suffix="<|end|>\n", trim=True),
            "assistant": Role(prefix="<|role|>assistant\n", suffix="<|end|>\n")}, alternates=True)
-TURNS = Turns.of(TEMPLATE, special_tokens=SPECIALS, stop_ids=[3, 4, 99], bos_text="<s>")
-PLAIN = Turns.of(CompletionOnly(reason="no chat format"), special_tokens={2: "</s>"}, stop_ids=[2], bos_text="")
+TURNS = Turns.of(TEMPLATE, special_tokens=SPECIALS, stop_ids=[3, 4, 99])
+PLAIN = Turns.of(CompletionOnly(reason="no chat format"), special_tokens={2: "</s>"}, stop_ids=[2])
 
 
 def user(text: str) -> Message:
@@ -27,12 +27,12 @@ def assistant(text: str) -> Message:
 
 def test_the_first_text_holds_everything_and_asks_for_a_reply() -> None:
     assert TURNS.first_text([user(" Hi ")]) == (
-        "<s><|start|><|role|>system\nBe kind.<|end|>\n<|role|>user\nHi<|end|>\n<|role|>assistant\n")
+        "<|start|><|role|>system\nBe kind.<|end|>\n<|role|>user\nHi<|end|>\n<|role|>assistant\n")
 
 
 def test_a_given_system_message_replaces_the_default_one() -> None:
     assert TURNS.first_text([Message(role="system", content="Rhyme."), user("Hi")]) == (
-        "<s><|start|><|role|>system\nRhyme.<|end|>\n<|role|>user\nHi<|end|>\n<|role|>assistant\n")
+        "<|start|><|role|>system\nRhyme.<|end|>\n<|role|>user\nHi<|end|>\n<|role|>assistant\n")
 
 
 @pytest.mark.parametrize("lost", [b"", b"word"])
@@ -53,14 +53,14 @@ def test_turn_by_turn_the_cache_sees_what_the_whole_conversation_says(turns: lis
     messages.append(user(last))
     sent += TURNS.next_text(last, lost=b"") if sent else TURNS.first_text(messages)
     assert sent == TURNS.first_text(messages)
-    assert sent.removeprefix("<s>") == TEMPLATE.render(messages, add_generation_prompt=True,
+    assert sent == TEMPLATE.render(messages, add_generation_prompt=True,
                                                        specials=list(SPECIALS.values()))
 
 
 def test_the_parts_add_up_to_the_whole_and_the_head_stands_alone() -> None:
     messages = [user("a"), assistant("b"), user("c")]
     parts = TURNS.parts(messages)
-    assert parts[0] == "<s><|start|><|role|>system\nBe kind.<|end|>\n"
+    assert parts[0] == "<|start|><|role|>system\nBe kind.<|end|>\n"
     assert parts[2] == "<|role|>assistant\nb<|end|>\n"
     assert "".join(parts) + TEMPLATE.generation_prompt == TURNS.first_text(messages)
 

@@ -60,8 +60,9 @@ def quantize_absmax(weight_NK: torch.Tensor, scheme: LayerScheme) -> QuantizedTe
     """Round to nearest on the grid whose scale is max|w| / 7.5 (4 bits) or max|w| / 127.5 (8 bits).
 
     The scale is computed in float32 and rounded to its stored type first; the codes are chosen for the rounded scale.
-    Weights of fewer bits are widened to float32 before anything else. A group of zeros gets the smallest normal scale
-    and codes 0.
+    torchao multiplies by the scale's reciprocal, which for a bf16 scale is bf16 too, so close to a tie the neighbour
+    may win: an error is at most 0.53 steps, not 0.5. Weights of fewer bits are widened to float32 before anything
+    else. A group of zeros gets the smallest normal scale and codes 0.
 
     Raises:
         ValueError: the weights hold NaN or infinity, are too large for float32 after rounding up, or are no matrix.

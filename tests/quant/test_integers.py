@@ -78,7 +78,7 @@ def test_the_scale_is_absmax_over_seven_and_a_half_rounded_to_bf16() -> None:
 
 def test_no_weight_is_off_by_more_than_its_grid_allows() -> None:
     weight = weights("normal")
-    for scheme, limit in ((GROUP, 0.55), (CHANNEL, 0.51)):
+    for scheme, limit in ((GROUP, 0.53), (CHANNEL, 0.501)):
         tensor = quantize_absmax(weight, scheme)
         step = tensor.scales.float().repeat_interleave(128 // tensor.scales.shape[1], dim=1)
         assert float(((dequantize(tensor) - weight).abs() / step).max()) <= limit

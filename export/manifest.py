@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn
 
 from chat.template import ChatTemplate, CompletionOnly, template_from_json
+from chat.window import Context
 from export import manifest_rules
 from export.manifest_parts import (
     Cache,
-    Context,
     Golden,
     Memory,
     Method,

@@ -81,14 +81,6 @@ class Cache:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
-    """How far back the model sees: for ever over the last `tokens` positions, or up to position `tokens` - 1."""
-
-    kind: Literal["endless", "bounded"]
-    tokens: Positive
-
-
-@dataclass(frozen=True, kw_only=True)
 class PackageFile:
     """One file beside the manifest."""
 

@@ -7,10 +7,10 @@ the place in the document.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from chat.window import Context
 from export.manifest_parts import (
     Cache,
     CacheLayer,
-    Context,
     Golden,
     Memory,
     Method,

@@ -23,7 +23,7 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
 _LOCAL_HEADER = 30  # bytes, before the name
 _ZIP64_EXTRA = 20  # bytes
 _ENCRYPTED = 0x1
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, struct.error)
 
 
 def write_zip(path: Path, entries: Iterable[tuple[str, Path | bytes]], *, aligned: str) -> None:
@@ -84,6 +84,8 @@ def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
     if len(entries) > MAX_ENTRIES:
         raise ValueError(f"{path} has {len(entries)} entries; a package has at most {MAX_ENTRIES}")
     for info in entries:
+        if not 0 <= info.header_offset < path.stat().st_size:
+            raise zipfile.BadZipFile("an entry begins outside the file")
         name = info.orig_filename  # before zipfile mends it
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or ":" in name:
@@ -93,6 +95,8 @@ def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
             raise ValueError(f"{path} holds the entry {shown(name)}, which is a link or device; do not trust this file")
         if info.flag_bits & _ENCRYPTED:
             raise ValueError(f"{path} holds the encrypted entry {shown(name)}; unpack it with its password first")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{path} holds the entry {shown(name)} in an uncommon compression; zip it stored or deflated")
     for name, count in Counter(info.filename.lower() for info in entries).items():
         if count > 1:
             raise ValueError(f"{path} holds {count} entries named {shown(name)}; do not trust this file")

@@ -7,7 +7,7 @@ Legend: N rows (output channels), K columns (inputs), S scales a row.
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -104,9 +104,9 @@ def open_foreign(folder: Path) -> ForeignCheckpoint:
             raise ValueError(f"{where}: tensor {source!r} has the type {reader.dtype(source)}; convert reads float32, "
                              "float16 and bfloat16: give the checkpoint from before quantization")
     _check_scales(scales, expected, reader, where)
-    ordered = {n: theirs[n] for name in expected for n in (name, f"{name}_scale") if n in theirs}
-    if "head.weight_scale" in scales and config.tied:  # two learned grids over one table
-        ordered["head.weight_scale"] = scales["head.weight_scale"]
+    if config.tied and "head.weight_scale" in scales:
+        config = _split_table(config, theirs, reader)
+    ordered = {n: theirs[n] for name in float_shapes(config) for n in (name, f"{name}_scale") if n in theirs}
     return ForeignCheckpoint(folder=folder, config=config, family=family, reader=reader, names=ordered,
                              copied_head=copied_head)
 
@@ -154,6 +154,20 @@ def our_name(theirs: str) -> str | None:
             part = _INSIDE.get(layer[2])
             return None if part is None or str(int(layer[1])) != layer[1] else f"layers.{layer[1]}.{part}{ours}"
     return None
+
+
+def _split_table(config: ModelConfig, theirs: dict[str, str], reader: TensorReader) -> ModelConfig:
+    """Tied tables with a learned grid each: two tables as soon as they are quantized, so they become two here.
+
+    MobileLLM-Pro's accelerator variant does not share its embedding (arXiv 2511.06719). Equal grids stay one table.
+    """
+    ours, heads = theirs.get("embedding.weight_scale"), theirs["head.weight_scale"]
+    if ours is not None and torch.equal(reader.get(ours).flatten(), reader.get(heads).flatten()):
+        del theirs["head.weight_scale"]
+        return config
+    _log.info("input and output table have learned scales of their own: the output table becomes a table of its own")
+    theirs["head.weight"] = theirs["embedding.weight"]
+    return replace(config, tied=False)
 
 
 def their_name(ours: str, family: str) -> str:

@@ -1,0 +1,71 @@
+"""The golden prompt of a package: ids that every machine must repeat, measured on the exported file itself.
+
+Greedy ids are comparable only while the best logit leads by more than the arithmetic's own noise. INT8 activations
+flip at rounding edges, so the noise is measured: the same positions computed token by token and in chunks.
+"""
+
+import torch
+from torch import Tensor
+
+from export.manifest_parts import Golden
+from export.manifest_rules import MIN_GOLDEN_STEPS
+from export.runner import PteRunner
+from model.tokenizer import TokenizerSpec
+from model.tokenizer_readers import Tokenizer
+
+PROMPT = "Once upon a time"
+STEPS = 32  # most ids that are kept
+_CHUNKED = (0, 4, 8, 15)  # after so many new ids the prefix is run again as one prefill
+_RELATIVE_FLOOR = 1e-5  # of max(1, max |logit|): float32's own noise, docs/numerics.md
+_DIGITS = 4  # margins are rounded: enough to compare, and less to differ between machines
+
+
+def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec, *, room: int | None) -> Golden:
+    """Generates greedily and measures every step's margin and the noise floor.
+
+    Args:
+        runner: over the exported file; its cache is overwritten.
+        room: positions of a bounded context, None for an endless one.
+    """
+    prompt_ids = tokenizer.encode(PROMPT, first=True)
+    steps = STEPS if room is None else min(STEPS, room - len(prompt_ids) + 1)
+    ids: list[int] = []
+    rows: list[Tensor] = []
+    logits = _one_by_one(runner, prompt_ids)
+    while True:
+        rows.append(logits)
+        ids.append(int(logits.argmax()))
+        if len(ids) >= steps or ids[-1] in spec.stop_ids:
+            break
+        logits = runner.logits([ids[-1]], len(prompt_ids) + len(ids) - 1)
+    floor = _noise_floor(runner, prompt_ids, ids, rows)
+    margins = [_rounded(float(top[0] - top[1])) for top in (row.topk(2).values for row in rows)]
+    compared = next((i for i, margin in enumerate(margins) if margin < floor), len(margins))
+    keep = max(min(MIN_GOLDEN_STEPS, len(ids)), compared)
+    return Golden(
+        prompt=spec.bos_text + PROMPT, prompt_ids=tuple(prompt_ids), ids=tuple(ids[:keep]),
+        text=tokenizer.decode(ids[:compared]), margins=tuple(margins[:keep]), noise_floor=floor, compared=compared,
+    )
+
+
+def _one_by_one(runner: PteRunner, ids: list[int]) -> Tensor:
+    logits = torch.empty(0)
+    for position, token in enumerate(ids):
+        logits = runner.logits([token], position)
+    return logits
+
+
+def _noise_floor(runner: PteRunner, prompt_ids: list[int], ids: list[int], rows: list[Tensor]) -> float:
+    """Twice the largest difference (a margin is a difference of two logits), at least float32's own."""
+    largest = _RELATIVE_FLOOR * max(1.0, max(float(row.abs().max()) for row in rows))
+    for count in _CHUNKED:
+        if count < len(rows):
+            again = runner.logits([*prompt_ids, *ids[:count]], 0)
+            largest = max(largest, float((again - rows[count]).abs().max()))
+    return _rounded(2 * largest, up=True)
+
+
+def _rounded(value: float, *, up: bool = False) -> float:
+    """Four decimals; the floor is rounded up, so that rounding never hides noise."""
+    scale = 10**_DIGITS
+    return (-(-value * scale // 1) if up else round(value * scale)) / scale

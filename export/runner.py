@@ -1,0 +1,109 @@
+"""Runs a package's program in ExecuTorch's Python runtime, token ids in and out. The reference for every other runner.
+
+The cache lives in the loaded program and lasts between calls; position 0 starts over without clearing it, because no
+query ever sees a slot that was not written since.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chat.window import Context, context_end_sentence
+from export.package import Package
+from model.sampling import Sampler
+
+
+def load_method(program_path: Path) -> Any:
+    """The `forward` of a `.pte`, mapped from the file.
+
+    Raises:
+        ValueError: the runtime refuses the file; the message carries the runtime's own.
+    """
+    import executorch.kernels.quantized  # noqa: F401  registers the kernels that the program calls
+    from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
+    from executorch.runtime import Runtime
+
+    try:
+        return Runtime.get().load_program(program_path).load_method("forward")
+    except RuntimeError as error:
+        raise ValueError(
+            f"{program_path}: ExecuTorch cannot load it ({str(error).strip()}); export it again with this version"
+        ) from None
+
+
+class PteRunner:
+    """`chat.engine.IdRunner` over a program file.
+
+    Args:
+        program_path: a `.pte` of the `text-llm` kind.
+        chunk: most tokens of one call.
+        context: where a bounded program ends; an endless one has no end.
+        stop_ids: `generate_ids` ends after one of them.
+    """
+
+    def __init__(self, program_path: Path, *, chunk: int, context: Context, stop_ids: Sequence[int] = ()) -> None:
+        self._method = load_method(program_path)
+        self._chunk, self._context = chunk, context
+        self._stop_ids = frozenset(stop_ids)
+
+    def logits(self, ids: Sequence[int], position: int) -> Tensor:
+        """Writes the ids from `position` on, in chunks, and returns the last one's logits, float32 [V].
+
+        Raises:
+            ValueError: no ids, or a bounded context ends before they are written; nothing is written then.
+        """
+        if not ids:
+            raise ValueError("there is nothing to run: no token ids were given")
+        if self._context.kind == "bounded" and position + len(ids) > self._context.tokens:
+            raise ValueError(context_end_sentence(self._context))
+        logits = torch.empty(0)
+        for start in range(0, len(ids), self._chunk):
+            tokens = torch.tensor([list(ids[start : start + self._chunk])], dtype=torch.int64)
+            logits = self._method.execute((tokens, torch.tensor([position + start], dtype=torch.int64)))[0]
+        return logits[0]
+
+    def prefill(self, ids: Sequence[int], position: int) -> None:
+        """Writes the ids to the cache; see `logits`."""
+        self.logits(ids, position)
+
+    def generate_ids(
+        self, prompt_ids: Sequence[int], position: int, max_new_tokens: int, sampler: Sampler
+    ) -> Iterator[int]:
+        """Writes the prompt and yields new ids, each computed when it is asked for; ends after a stop id.
+
+        A bounded context ends the stream, without an error, before a token that would not fit.
+
+        Raises:
+            ValueError: see `logits`.
+        """
+        pending, at = list(prompt_ids), position
+        for index in range(max_new_tokens):
+            if index and self._context.kind == "bounded" and at + 1 > self._context.tokens:
+                return
+            token = sampler.pick(self.logits(pending, at))
+            at += len(pending)
+            pending = [token]
+            yield token
+            if token in self._stop_ids:
+                return
+
+    def reset(self) -> None:
+        """Nothing to clear: see above. The caller goes on at position 0."""
+
+
+def open_runner(package: Package) -> PteRunner:
+    """A runner of an opened package.
+
+    Raises:
+        ValueError: the package is for another kind of runner.
+    """
+    manifest = package.manifest
+    if manifest.runner.kind != "text-llm":
+        raise ValueError(f"this package needs a {manifest.runner.kind!r} runner; only 'text-llm' packages run here")
+    context = Context(kind=manifest.context.kind, tokens=manifest.context.tokens)
+    return PteRunner(
+        package.path("program"), chunk=manifest.chunk, context=context, stop_ids=manifest.tokenizer.stop_ids
+    )

@@ -1,0 +1,45 @@
+"""From logits to the next token id: greedy, temperature, nucleus; the same ids for the same seed."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(kw_only=True)
+class Sampler:
+    """Picks ids one at a time; holds the random state.
+
+    Args:
+        temperature: 0 is greedy.
+        top_p: keep the smallest set of ids whose probability reaches it (Holtzman et al., arXiv 1904.09751).
+        seed: None draws one from the system.
+
+    Raises:
+        ValueError: a negative temperature, or a top_p outside (0, 1].
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    _generator: torch.Generator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature is {self.temperature}; it must be 0 (greedy) or more")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; it must lie in (0, 1]")
+        self._generator = torch.Generator()
+        if self.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(self.seed)
+
+    def pick(self, logits_V: Tensor) -> int:
+        """The next id from one position's logits [V]."""
+        if self.temperature == 0:
+            return int(logits_V.argmax())
+        probs, ids = torch.softmax(logits_V.to(torch.float64) / self.temperature, -1).sort(descending=True, stable=True)
+        before = probs.cumsum(-1) - probs
+        probs = torch.where(before < self.top_p, probs, 0.0)
+        return int(ids[torch.multinomial(probs, 1, generator=self._generator)])

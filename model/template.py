@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 # Contents on which a template may do more than wrap: each stands once in every place of the corpus.
 PROBE_CONTENTS = (
     "", " ", "plain", " leading", "trailing \n", "\n\n \tboth\r\n", "two\nlines\n\nand more",
-    "caf\u00e9 e\u0301 \u6f22\u5b57 \U0001f600", "{{ bos_token }} {% if x %} {# no #}", "<|im_end|> <|eot_id|> <|eot|></s><end_of_turn> [INST] <<SYS>>",
+    "caf\u00e9 e\u0301 \u6f22\u5b57 \U0001f600", "{{ bos_token }} {% if x %} {# no #}",
+    "<|im_end|> <|eot_id|> <|eot|></s><end_of_turn> [INST] <<SYS>>",
     "<think>\nwhy\n</think>\n\nbecause", "\u00a0nbsp\u3000", "\"quoted\" \\ 'single' <b>&amp;</b>",
 )
 _DATES = (datetime(2001, 2, 3), datetime(2034, 11, 30))
@@ -142,7 +143,7 @@ def _generation_block() -> type:
     from jinja2.parser import Parser
 
     class Generation(Extension):
-        tags = frozenset({"generation"})
+        tags = {"generation"}  # noqa: RUF012 (declared so in jinja2)
 
         def parse(self, parser: Parser) -> list[nodes.Node]:
             next(parser.stream)

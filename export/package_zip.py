@@ -96,7 +96,8 @@ def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
         if info.flag_bits & _ENCRYPTED:
             raise ValueError(f"{path} holds the encrypted entry {shown(name)}; unpack it with its password first")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"{path} holds the entry {shown(name)} in an uncommon compression; zip it stored or deflated")
+            raise ValueError(f"{path} holds the entry {shown(name)} in an uncommon compression; "
+                             "zip it stored or deflated")
     for name, count in Counter(info.filename.lower() for info in entries).items():
         if count > 1:
             raise ValueError(f"{path} holds {count} entries named {shown(name)}; do not trust this file")

@@ -193,3 +193,24 @@ def test_interrupting_while_unpacking_leaves_nothing(zipped, temporaries, monkey
     with pytest.raises(KeyboardInterrupt):
         open_package(zipped)
     assert list(temporaries.iterdir()) == []
+
+
+def test_an_uncommon_compression_is_refused(tmp_path, zipped):
+    with pytest.raises(ValueError, match="in an uncommon compression; zip it stored or deflated"):
+        open_package(rezip(zipped, tmp_path / "bad.zip", compression=zipfile.ZIP_LZMA))
+
+
+def test_any_flipped_bit_is_harmless_or_refused_and_never_changes_a_file(zipped, temporaries):
+    whole = zipped.read_bytes()
+    places = [*range(0, 60), *range(len(whole) - 400, len(whole))]  # the headers; the rest is covered by hashes
+    refused = 0
+    for place in places:
+        zipped.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1:])
+        try:
+            with open_package(zipped) as package:
+                assert package.path("program").read_bytes() == PROGRAM
+        except (ValueError, EnvironmentFault) as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 50  # the others hit times, permissions and padding
+    assert list(temporaries.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Converted checkpoints compute what transformers computes, on tiny random weights; local layers against a float64 band."""
+"""Converted checkpoints compute what transformers computes, on tiny random weights; a band against float64."""
 
 import math
 from pathlib import Path
@@ -67,8 +67,9 @@ def llama4(**settings: object) -> torch.nn.Module:
     from transformers import Llama4ForCausalLM, Llama4TextConfig
 
     config = Llama4TextConfig(**({
-        "vocab_size": 96, "hidden_size": 64, "intermediate_size": 48, "intermediate_size_mlp": 112, "num_hidden_layers": 4,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512,
+        "vocab_size": 96, "hidden_size": 64, "intermediate_size": 48, "intermediate_size_mlp": 112,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "max_position_embeddings": 512,
         "moe_layers": [], "layer_types": ["full_attention"] * 4, "no_rope_layers": [1, 1, 1, 1],
         "rope_parameters": PLAIN, "attn_implementation": "eager", "pad_token_id": 0} | settings))
     model = Llama4ForCausalLM(config).eval()
@@ -120,7 +121,8 @@ def reference_logits(model: Transformer, tokens_T: Tensor, theta: float) -> Tens
         for h in range(config.num_heads):
             g = h // (config.num_heads // config.num_kv_heads)
             turned = [norm(torch.view_as_real(torch.view_as_complex(
-                y[:, n * width:(n + 1) * width].reshape(count, -1, 2)) * turns).flatten(1)) for y, n in ((q, h), (k, g))]
+                y[:, n * width:(n + 1) * width].reshape(count, -1, 2)) * turns).flatten(1))
+                for y, n in ((q, h), (k, g))]
             scores = turned[0] @ turned[1].T / math.sqrt(width)
             for row in range(count):
                 first = 0 if i in config.global_layers else max(0, row - config.sliding_window + 1)

@@ -9,7 +9,7 @@ from cli.options import PATH, one_output, output_option, write_options
 from cli.terminal import Terminal
 
 
-@click.command(cls=PocketCommand, example=(
+@click.command(cls=PocketCommand, short_help="Hugging Face folder (or random weights) to checkpoint.", example=(
     "pocketlm convert ~/models/MobileLLM-Pro checkpoint/\n"
     "pocketlm convert --preset nano --seed 0 checkpoint/    (random weights, to try things out)"))
 @click.argument("source", required=False, type=PATH)
@@ -26,15 +26,20 @@ def convert(terminal: Terminal, source: Path | None, out: Path | None, output: P
     SOURCE holds config.json, weights (safetensors, or legacy .bin) and a tokenizer: MobileLLM-Pro (llama4_text) or a
     Llama (LlamaForCausalLM). Every tensor is accounted for.
     """
-    from cli.jobs import convert_job
+    from cli.jobs import check_sources, convert_job, random_job
 
     if preset is not None and out is None:
         source, out = None, source
-    result = convert_job(source, one_output(out, output), preset=preset, seed=seed, overwrite=overwrite, dry_run=dry_run)
+    check_sources(source, preset, seed)
+    target = one_output(out, output)
+    if source is not None:
+        result = convert_job(source, target, overwrite=overwrite, dry_run=dry_run)
+    else:
+        result = random_job(str(preset), target, seed=seed or 0, overwrite=overwrite, dry_run=dry_run)
     terminal.result(result.data, result.lines, as_json=as_json)
 
 
-@click.command(cls=PocketCommand, example="pocketlm quantize checkpoint/ quantized/ --recipe 8da4w-g32")
+@click.command(cls=PocketCommand, short_help="Checkpoint to quantized checkpoint.", example="pocketlm quantize checkpoint/ quantized/ --recipe 8da4w-g32")
 @click.argument("source", type=PATH)
 @click.argument("out", required=False, type=PATH)
 @output_option

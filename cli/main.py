@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
 import click
 
@@ -18,6 +17,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
+        from importlib import metadata
+
         click.echo(f"pocketlm {metadata.version('pocketlm')}")
         ctx.exit()
 

@@ -16,7 +16,7 @@ def _targets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> t
     return tuple(dict.fromkeys(names))
 
 
-@click.command(cls=PocketCommand, example=(
+@click.command(cls=PocketCommand, short_help="Quantized checkpoint to package.", example=(
     "pocketlm export quantized/ package/ --target xnnpack\n"
     "pocketlm export quantized/ package.zip --zip --max-context 4096"))
 @click.argument("checkpoint", type=PATH)
@@ -28,7 +28,7 @@ def _targets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> t
               help="Positions that global layers look back over (default: the target's, 8192 for xnnpack).")
 @click.option("--prefill-chunk", type=click.IntRange(min=1), metavar="T",
               help="Most tokens of one step (default: the target's, 128 for xnnpack).")
-@click.option("--bounded", is_flag=True, help="Full caches that end at N, instead of an endless window over the last N.")
+@click.option("--bounded", is_flag=True, help="Full caches that end at N, not an endless window over the last N.")
 @click.option("--zip", "zipped", is_flag=True, help="Write one file instead of a folder.")
 @write_options
 @click.pass_obj
@@ -39,15 +39,14 @@ def export(terminal: Terminal, checkpoint: Path, out: Path | None, output: Path 
 
     The export checks its own work and fails, naming the cause, when the file is not what the checkpoint says.
     """
-    from cli.jobs import ExportOptions, export_job
+    from cli.jobs import export_job
 
-    options = ExportOptions(targets=targets, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded,
-                            zipped=zipped)
-    result = export_job(checkpoint, one_output(out, output), options, overwrite=overwrite, dry_run=dry_run)
+    result = export_job(checkpoint, one_output(out, output), targets=targets, max_context=max_context,
+                        prefill_chunk=prefill_chunk, bounded=bounded, zipped=zipped, overwrite=overwrite, dry_run=dry_run)
     terminal.result(result.data, result.lines, as_json=as_json)
 
 
-@click.command(cls=PocketCommand, example="pocketlm inspect package/ --strict")
+@click.command(cls=PocketCommand, short_help="Verify a package and list what is in it.", example="pocketlm inspect package/ --strict")
 @click.argument("package", type=PATH)
 @click.option("--strict", is_flag=True, help="Exit with 3 when anything is undelegated or float.")
 @json_option

@@ -1,0 +1,64 @@
+"""Opens a package for talking: its engine, texts and context, behind one value that the loops understand."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chat.engine import Engine, TokenEngine
+from chat.turns import Turns
+from chat.window import Context
+from export.manifest import Manifest
+from export.package import Package, open_package
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen."""
+
+    temperature: float  # 0: always the likeliest
+    top_p: float | None
+    seed: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A package that is ready to talk."""
+
+    engine: Engine
+    turns: Turns
+    context: Context
+    package_id: str
+    manifest: Manifest
+
+
+@contextlib.contextmanager
+def open_engine(path: Path, *, runner: str, sampling: Sampling) -> Iterator[Opened]:
+    """Opens and verifies a package and loads its program.
+
+    Args:
+        runner: `python` (ExecuTorch's Python runtime) or `native` (the C++ runner of the phones, in a child process).
+
+    Raises:
+        ValueError, GateError, EnvironmentFault: as `export.package.open_package` and the runners say.
+    """
+    with contextlib.ExitStack() as stack:
+        package = stack.enter_context(open_package(path))
+        manifest = package.manifest
+        tokens = {token.id: token.text for token in manifest.tokenizer.special_tokens}
+        yield Opened(
+            engine=stack.enter_context(_native(package, sampling) if runner == "native" else _python(package, sampling)),
+            turns=Turns.of(manifest.template, special_tokens=tokens, stop_ids=manifest.tokenizer.stop_ids),
+            context=Context(kind=manifest.context.kind, tokens=manifest.context.tokens),
+            package_id=package.sha256, manifest=manifest,
+        )
+
+
+@contextlib.contextmanager
+def _python(package: Package, sampling: Sampling) -> Iterator[Engine]:
+    raise NotImplementedError
+
+
+@contextlib.contextmanager
+def _native(package: Package, sampling: Sampling) -> Iterator[Engine]:
+    raise NotImplementedError

@@ -10,7 +10,8 @@ from model.byte_tokenizer import write_byte_tokenizer
 from model.template import derive_template
 from model.tokenizer import read_tokenizer_spec
 
-CHATML = """{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}
+CHATML = """{% for m in messages %}
+{{- '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 
 CHATML_DEFAULT = """{% for m in messages %}{% if loop.first and m['role'] != 'system' %}
@@ -77,8 +78,8 @@ ZEPHYR = """{% for m in messages %}
 {% endif %}
 {% endfor %}"""
 
-LLAMA2 = """{% if messages[0]['role'] == 'system' %}{% set told = messages[0]['content'] %}{% set messages = messages[1:] %}
-{%- endif %}{% for m in messages %}
+LLAMA2 = """{% if messages[0]['role'] == 'system' %}{% set told = messages[0]['content'] %}
+{%- set messages = messages[1:] %}{%- endif %}{% for m in messages %}
 {%- if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('take turns') }}{% endif %}
 {%- if loop.first and told is defined %}{% set text = '<<SYS>>\n' + told + '\n<</SYS>>\n\n' + m['content'] %}
 {%- else %}{% set text = m['content'] %}{% endif %}

@@ -163,6 +163,17 @@ def test_hugging_face_pieces_are_bytes_and_specials_give_their_text(trained: Pat
         tokenizer.piece(999)
 
 
+def test_a_decoder_with_which_the_phones_lose_every_space_is_named(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, normalizers
+
+    tokenizer = Tokenizer(models.BPE(vocab={"<unk>": 0, "\u2581": 1, "a": 2, "\u2581a": 3}, merges=[("\u2581", "a")],
+                                     unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert "token 3 (' a' against 'a')" in check_cpp_agreement(tmp_path, _spec(tmp_path, 4))
+
+
 def test_the_byte_of_every_byte_fallback_piece_is_given(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, normalizers
 

@@ -19,6 +19,10 @@ VERSION = 1
 FAMILIES = ("llama4_text", "llama", "random")
 
 _LICENCE = re.compile(r"(licen[sc]e|notice|use_policy)", re.IGNORECASE)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "config": (dict,), "preset": (str, type(None)), "family": (str,), "source_sha256": (str,),
+    "learned_scales": (bool,), "tokenizer": (dict, type(None)), "licences": (list,), "quantization": (dict, type(None)),
+}
 _SCHEME_KEYS = {"scheme", "bits", "group_size", "reason"}
 
 
@@ -75,17 +79,22 @@ class CheckpointInfo:
             newer = isinstance(version, int) and version > VERSION
             cure = "update pocketlm" if newer else "convert the checkpoint again"
             raise ValueError(f"checkpoint version {version!r} is not supported (this pocketlm reads {VERSION}); {cure}")
-        keys = ("format", "version", "config", "preset", "family", "source_sha256", "learned_scales", "tokenizer",
-                "licences", "quantization")
-        _check_keys(data, keys, "checkpoint")
-        _check_kinds(data)
+        _check_keys(data, ("format", "version", *_KINDS), "checkpoint")
+        _check_kinds(data, _KINDS, "checkpoint")
+        for name in data["licences"]:
+            if not isinstance(name, str) or not is_licence(name) or "/" in name or "\\" in name:
+                raise ValueError(f"checkpoint key 'licences' names {name!r}, which is no licence file of that folder")
         tokenizer = None
         if data["tokenizer"] is not None:
             from model.tokenizer import TokenizerSpec
 
             tokenizer = TokenizerSpec.from_json(data["tokenizer"])
+        try:
+            config = ModelConfig.from_json(data["config"])
+        except TypeError as error:
+            raise ValueError(f"checkpoint key 'config' is malformed ({error}); convert the checkpoint again") from None
         return cls(
-            config=ModelConfig.from_json(data["config"]), preset=data["preset"], family=data["family"],
+            config=config, preset=data["preset"], family=data["family"],
             source_sha256=data["source_sha256"], learned_scales=data["learned_scales"], tokenizer=tokenizer,
             licences=tuple(data["licences"]), quantization=_read_quantization(data["quantization"]),
         )
@@ -101,25 +110,20 @@ def _check_keys(data: Mapping[str, Any], known: tuple[str, ...], what: str) -> N
         raise ValueError(f"{what} keys are missing: {', '.join(missing)}; convert the checkpoint again")
 
 
-def _check_kinds(data: Mapping[str, Any]) -> None:
-    kinds: dict[str, tuple[type, ...]] = {
-        "config": (dict,), "preset": (str, type(None)), "family": (str,), "source_sha256": (str,),
-        "learned_scales": (bool,), "tokenizer": (dict, type(None)), "licences": (list,),
-        "quantization": (dict, type(None)),
-    }
+def _check_kinds(data: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], what: str) -> None:
     for key, allowed in kinds.items():
-        if not isinstance(data[key], allowed):
+        value = data[key]
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise ValueError(f"checkpoint key {key!r} is {data[key]!r}; it must be {names}")
-    for name in data["licences"]:
-        if not isinstance(name, str) or not is_licence(name) or "/" in name or "\\" in name:
-            raise ValueError(f"checkpoint key 'licences' names {name!r}, which is not a licence file of that folder")
+            raise ValueError(f"{what} key {key!r} is {value!r}; it must be {names}")
 
 
 def _read_quantization(data: Any) -> QuantizationInfo | None:
     if data is None:
         return None
-    _check_keys(data, ("recipe", "group_size", "layers"), "quantization")
+    kinds: dict[str, tuple[type, ...]] = {"recipe": (str,), "group_size": (int, type(None)), "layers": (dict,)}
+    _check_keys(data, tuple(kinds), "quantization")
+    _check_kinds(data, kinds, "quantization")
     for name, layer in data["layers"].items():
         if not isinstance(layer, dict) or set(layer) != _SCHEME_KEYS:
             keys = ", ".join(sorted(_SCHEME_KEYS))

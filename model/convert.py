@@ -27,8 +27,8 @@ def convert(source: Path, out: Path, *, overwrite: bool = False) -> CheckpointIn
         EnvironmentFault: the disk is full.
     """
     check_target(out, overwrite=overwrite)
-    if source.resolve() in (out.resolve(), *out.resolve().parents) or out.resolve() in source.resolve().parents:
-        raise ValueError(f"{out} and {source} lie inside one another; name an output beside the source")
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise ValueError(f"{out} holds the source {source}, which replacing it would destroy; name another output")
     foreign = open_foreign(source)
     config, preset = foreign.config, find_preset_name(foreign.config)
     _log.info("%s: %s, %s parameters%s", source.name, foreign.family, f"{config.num_parameters:,}",

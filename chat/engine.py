@@ -100,14 +100,8 @@ class TokenEngine:
         self._position += len(ids)
 
     def stream(self, text: str, *, first: bool, max_new_tokens: int) -> Iterator[Piece]:
-        """See `Engine.stream`.
-
-        Raises:
-            ValueError: the text has no token, so there is nothing to continue.
-        """
+        """See `Engine.stream`."""
         ids = self._tokenizer.encode(text, first=first)
-        if not ids:
-            raise ValueError("there is nothing to send: the text has no token; type something")
         self._is_stopping = False
         start = self._position + len(ids)
         new_ids = self._runner.generate_ids(ids, self._position, max_new_tokens, self._sampler)

@@ -94,17 +94,19 @@ def new_token_budget(position: int, prompt_tokens: int, wanted: int, context: Co
         ContextFullError: the prompt and one new token do not fit into what is left of a bounded context.
         ValueError: nothing to send, or nothing wanted.
     """
-    if prompt_tokens < 1 or wanted < 1:
-        raise ValueError(f"{prompt_tokens} prompt tokens and {wanted} wanted ones must both be at least 1")
+    if prompt_tokens < 1:
+        raise ValueError("there is nothing to send: the message has no token; type something")
+    if wanted < 1:
+        raise ValueError(f"{wanted} new tokens were asked for; it must be at least 1")
     left = remaining(position, context)
     if left is None:
         return wanted
     if left <= prompt_tokens:
         if prompt_tokens >= context.tokens:
-            raise ContextFullError(f"the message has {prompt_tokens} tokens and this package holds {context.tokens} "
+            raise ContextFullError(f"the message has {_tokens(prompt_tokens)} and this package holds {context.tokens} "
                                    "in all; send a shorter message")
-        raise ContextFullError(f"the chat is full: the message has {prompt_tokens} tokens and {left} of "
-                               f"{context.tokens} are left; start a new chat")
+        raise ContextFullError(f"the chat is full: the message has {_tokens(prompt_tokens)}, and of the package's "
+                               f"{context.tokens} only {left} are left; start a new chat")
     return min(wanted, left - prompt_tokens)
 
 
@@ -163,6 +165,10 @@ def _check_messages(roles: Sequence[str], lengths: Sequence[int], reserve: int) 
             raise ValueError(f"message {index} has the role {role!r}; it is 'system', 'user' or 'assistant'")
         if role == "system" and index:
             raise ValueError(f"message {index} is a system message; only the first message may be one")
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count} tokens"
 
 
 def _note(*, num_dropped: int, num_kept: int, newest_turn: int, room: int) -> str:

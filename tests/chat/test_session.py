@@ -1,7 +1,10 @@
 """A chat session over a runner whose cache can be read back, and over one that behaves as the phones' does."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -132,7 +135,7 @@ def test_a_completion_package_goes_on_without_a_gap() -> None:
     assert "".join(session.send("Once ", max_new_tokens=3)) == "abc"
     assert "".join(session.send("")) == "ghi"
     assert runner.text == "<s>Once abcghi"
-    with pytest.raises(ValueError, match="0 prompt tokens"):  # the reply ended by itself: there is nothing to send
+    with pytest.raises(ValueError, match="nothing to send"):  # the reply ended by itself: there is nothing to send
         list(session.send(""))
 
 
@@ -227,7 +230,7 @@ def test_a_bounded_chat_stops_before_its_end_with_a_sentence() -> None:
     assert session.reply.end == "context"
     assert "limit of 12 tokens; start a new chat" in session.reply.note
     assert len(runner.cache) <= 12
-    with pytest.raises(ContextFullError, match="the chat is full: the message has 6 tokens and 1 of 12 are left"):
+    with pytest.raises(ContextFullError, match="the chat is full: the message has 6 tokens, and of the package's 12 only 1 are left"):
         list(session.send("On"))
     assert session.messages == tuple(said("Hi", "abcdef"))
 
@@ -403,3 +406,12 @@ def test_an_engine_that_says_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="ended without a single token"):
         list(session.send("A"))
     assert session.messages == ()
+
+
+def test_a_chat_needs_nothing_but_the_standard_library() -> None:
+    root = Path(__file__).resolve().parents[2]
+    code = "import chat.session, chat.history, chat.ring, sys; print(sorted({n.split('.')[0] for n in sys.modules}))"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=root, capture_output=True, text=True, timeout=30,
+                          check=True)  # -S: without site-packages
+    assert "'chat'" in done.stdout
+    assert "'model'" not in done.stdout

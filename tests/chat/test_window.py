@@ -75,7 +75,7 @@ def test_a_bounded_context_is_never_overrun() -> None:
 
 
 def test_a_full_chat_is_refused_with_a_sentence() -> None:
-    with pytest.raises(ContextFullError, match="the chat is full: the message has 70 tokens and 70 of 100 are left"):
+    with pytest.raises(ContextFullError, match="the chat is full: the message has 70 tokens, and of the package's 100 only 70 are"):
         new_token_budget(30, 70, 10, BOUNDED)
     with pytest.raises(ContextFullError, match="has 100 tokens and this package holds 100 in all; send a shorter"):
         new_token_budget(0, 100, 10, BOUNDED)
@@ -83,9 +83,10 @@ def test_a_full_chat_is_refused_with_a_sentence() -> None:
 
 
 def test_nothing_to_send_and_nothing_wanted_are_refused() -> None:
-    for prompt_tokens, wanted in ((0, 5), (5, 0)):
-        with pytest.raises(ValueError, match="must both be at least 1"):
-            new_token_budget(0, prompt_tokens, wanted, ENDLESS)
+    with pytest.raises(ValueError, match="nothing to send: the message has no token; type something"):
+        new_token_budget(0, 0, 5, ENDLESS)
+    with pytest.raises(ValueError, match="0 new tokens were asked for"):
+        new_token_budget(0, 5, 0, ENDLESS)
     with pytest.raises(ValueError, match="position -1 is negative"):
         remaining(-1, ENDLESS)
 

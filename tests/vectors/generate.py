@@ -1,0 +1,91 @@
+"""Writes the test vectors that Python, Kotlin and Swift read, as the reference code answers them.
+
+Run `python -m tests.vectors.generate` in the repository's root. With --check nothing is written; the first file that
+differs from what the code produces is named, and the exit code is 1. Every file is `{"schema_version", "description",
+"cases": [{"name", inputs..., "expected"}]}`; its JSON Schema stands in schemas/. An error that is expected is
+`{"error": sentence}`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from model.files import atomic_output, dump_json
+from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
+from tests.vectors.manifest_cases import manifest_bases, manifest_cases
+from tests.vectors.text_cases import (
+    Case,
+    stop_filter_cases,
+    template_cases,
+    turn_cases,
+    turn_packages,
+    typed_cases,
+    utf8_cases,
+)
+
+VECTORS = Path(__file__).resolve().parent
+SCHEMA_VERSION = 1
+DESCRIPTIONS = {
+    "stop_filter": "chat/stop_filter.py: what each push returns, and the flush at the end. Compare by Unicode scalar.",
+    "utf8": "chat/utf8.py: what each push of bytes (hexadecimal) returns, and the flush at the end.",
+    "typed": "chat/typed.py: typed text after special tokens were broken up.",
+    "template": "chat/template.py: a conversation rendered whole, typed markers broken up; bad templates refused.",
+    "turns": "chat/turns.py: what is sent for each turn. BOS is not in it: the engine puts it before the first text. "
+             "`regenerate` is the first text of the conversation without its last reply.",
+    "ring_slots": "chat/ring.py: slots written, positions held (-1: empty; left out above 19 slots), and the mask "
+                  "(x: seen), a row for each new token, after the tokens were written. 64-bit integers.",
+    "window": "chat/window.py: what the next token sees, and how many tokens may still be generated.",
+    "restore": "chat/window.py: which messages of a saved chat are prefilled again.",
+    "manifests": "export/manifest.py: good manifests, and bad ones as one edit of a base (no value: the key is taken "
+                 "away) or as text. An app's own sentence must name the same place.",
+}
+
+
+def documents() -> dict[str, Case]:
+    """Every vector file's content, by name."""
+    cases = {"stop_filter": stop_filter_cases(), "utf8": utf8_cases(), "typed": typed_cases(),
+             "template": template_cases(), "turns": turn_cases(), "ring_slots": ring_cases(), "window": window_cases(),
+             "restore": restore_cases(), "manifests": manifest_cases()}
+    extra = {"turns": {"packages": turn_packages()}, "manifests": {"bases": manifest_bases()}}
+    return {name: {"schema_version": SCHEMA_VERSION, "description": DESCRIPTIONS[name], "cases": cases[name],
+                   **extra.get(name, {})} for name in DESCRIPTIONS}
+
+
+def find_difference(folder: Path) -> str | None:
+    """One sentence about the first file that is not what the code produces, or None."""
+    expected = documents()
+    for name, document in expected.items():
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            return f"{path} is missing; run python -m tests.vectors.generate"
+        if path.read_bytes() != dump_json(document).encode():
+            return (f"{path} differs from what the code produces; if the change is meant, run "
+                    "python -m tests.vectors.generate and change Kotlin and Swift alike")
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in expected:
+            return f"{path} is made by nothing; remove it or add it to tests/vectors/generate.py"
+    return None
+
+
+def write(folder: Path) -> None:
+    """Writes every vector file."""
+    for name, document in documents().items():
+        with atomic_output(folder / f"{name}.json", overwrite=True, folder=False) as partial:
+            partial.write_bytes(dump_json(document).encode())
+
+
+def main(arguments: list[str] | None = None, folder: Path = VECTORS) -> int:
+    """Runs the generator and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.vectors.generate", description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file differs")
+    if not parser.parse_args(arguments).check:
+        write(folder)
+        return 0
+    difference = find_difference(folder)
+    if difference is not None:
+        print(difference, file=sys.stderr)
+    return 0 if difference is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

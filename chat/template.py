@@ -79,14 +79,15 @@ class ChatTemplate:
         """The whole conversation as text, without BOS.
 
         Args:
-            messages: at least one; a system message can only come first.
+            messages: at least one; a system message can only come first. Leave an empty one out: some models' own
+                templates skip it, here it is written.
             add_generation_prompt: whether the text ends with the opening of the assistant's turn.
             specials: texts of the special tokens, which contents must not hold (`neutralise`); None leaves them as
                 they are, which is right only for comparing with another renderer.
 
         Raises:
-            ValueError: no message, a system message that is empty, not the first or not supported, an unknown role,
-                or an order that the model refuses.
+            ValueError: no message, a system message that is not the first or not supported, an unknown role, or an
+                order that the model refuses.
         """
         self._check(messages)
         known = None if specials is None else tuple(specials)
@@ -112,8 +113,6 @@ class ChatTemplate:
                 raise ValueError("this model takes no system message; leave it out or put it into the first question")
             if index:
                 raise ValueError(f"message {index} is a system message; there is at most one, and it comes first")
-            if not message.content.strip(WHITESPACE):
-                raise ValueError("the system message is empty; leave it out")
         if self.alternates:
             turns = [message.role for message in messages if message.role != "system"]
             if any(role != ("user", "assistant")[i % 2] for i, role in enumerate(turns)):

@@ -7,6 +7,7 @@ Before the first marker stands the head: H without a system message, Z with one.
 """
 
 import itertools
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -154,8 +155,6 @@ def _generation_block() -> type:
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None,
              separators: tuple[str, str] | None = None, sort_keys: bool = False) -> str:
-    import json
-
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -272,10 +271,12 @@ def _conversations() -> Iterator[list[Message]]:
 def _prove(template: ChatTemplate, jinja: _Jinja) -> None:
     """Compares the two on every conversation that the declarative template accepts."""
     for messages in _conversations():
+        if messages[0].role == "system" and not messages[0].content.strip():
+            continue  # some templates skip an empty one; ChatTemplate.render says to leave it out
         for prompt in (False, True):
             try:
                 ours = template.render(messages, add_generation_prompt=prompt)
-            except ValueError:  # stricter than Jinja: an empty system message, an order that the model refuses
+            except ValueError:  # an order that the model refuses, a system message that it does not take
                 continue
             try:
                 theirs: str | None = jinja.render(messages, add_generation_prompt=prompt)

@@ -290,3 +290,10 @@ def test_a_delta_continues_the_cache_to_the_whole_conversation(tmp_path: Path) -
     before = template.render(WITH_SYSTEM[:2], add_generation_prompt=True)
     assert before + "Hello" + delta(template, "More, {{ please }}") == template.render(
         WITH_SYSTEM, add_generation_prompt=True)
+
+
+def test_a_template_that_skips_an_empty_system_message_is_still_expressible(tmp_path: Path) -> None:
+    source = CHATML.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' or m['content']"
+                            " | trim %}")
+    template = _chat(_folder(tmp_path, source, specials=CHATML_TOKENS))
+    assert template.roles["system"].prefix == "<|im_start|>system\n"

@@ -55,7 +55,7 @@ class Session:
         clock: seconds; replaced in tests.
 
     Raises:
-        ValueError: the package takes no system message, or this one is empty.
+        ValueError: the package takes no system message.
     """
 
     def __init__(self, engine: Engine, turns: Turns, context: Context, *, system: str | None = None,

@@ -230,7 +230,7 @@ def test_a_bounded_chat_stops_before_its_end_with_a_sentence() -> None:
     assert session.reply.end == "context"
     assert "limit of 12 tokens; start a new chat" in session.reply.note
     assert len(runner.cache) <= 12
-    with pytest.raises(ContextFullError, match="the chat is full: the message has 6 tokens, and of the package's 12 only 1 are left"):
+    with pytest.raises(ContextFullError, match="the message has 6 tokens, and of the package's 12 only 1 are left"):
         list(session.send("On"))
     assert session.messages == tuple(said("Hi", "abcdef"))
 

@@ -75,7 +75,7 @@ def test_a_bounded_context_is_never_overrun() -> None:
 
 
 def test_a_full_chat_is_refused_with_a_sentence() -> None:
-    with pytest.raises(ContextFullError, match="the chat is full: the message has 70 tokens, and of the package's 100 only 70 are"):
+    with pytest.raises(ContextFullError, match="has 70 tokens, and of the package's 100 only 70 are left; start"):
         new_token_budget(30, 70, 10, BOUNDED)
     with pytest.raises(ContextFullError, match="has 100 tokens and this package holds 100 in all; send a shorter"):
         new_token_budget(0, 100, 10, BOUNDED)

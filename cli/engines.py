@@ -49,14 +49,22 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling) -> Iterator[Open
         yield Opened(
             engine=stack.enter_context(_native(package, sampling) if runner == "native" else _python(package, sampling)),
             turns=Turns.of(manifest.template, special_tokens=tokens, stop_ids=manifest.tokenizer.stop_ids),
-            context=Context(kind=manifest.context.kind, tokens=manifest.context.tokens),
+            context=manifest.context,
             package_id=package.sha256, manifest=manifest,
         )
 
 
 @contextlib.contextmanager
 def _python(package: Package, sampling: Sampling) -> Iterator[Engine]:
-    raise NotImplementedError
+    from export.runner import open_runner
+    from model.sampling import Sampler
+    from model.tokenizer import TokenizerSpec, load_tokenizer
+
+    spec = TokenizerSpec.from_json(package.manifest.to_json()["tokenizer"])
+    sampler = Sampler(temperature=sampling.temperature, top_p=1.0 if sampling.top_p is None else sampling.top_p,
+                      seed=sampling.seed)
+    yield TokenEngine(load_tokenizer(package.folder, spec), open_runner(package), stop_ids=spec.stop_ids,
+                      sampler=sampler)
 
 
 @contextlib.contextmanager

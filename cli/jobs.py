@@ -54,27 +54,15 @@ def export_job(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_con
                prefill_chunk: int | None, bounded: bool, zipped: bool, overwrite: bool, dry_run: bool) -> Result:
     """Quantized checkpoint to packages."""
     if dry_run:
-        from cli.plans import plan_export
+        from cli.plans import plan_packages
 
-        return plan_export(checkpoint, out, targets=targets, max_context=max_context, prefill_chunk=prefill_chunk,
+        return plan_packages(checkpoint, out, targets=targets, max_context=max_context, prefill_chunk=prefill_chunk,
                            bounded=bounded, zipped=zipped, overwrite=overwrite)
     from export.export import export_package
 
-    command = normalised_command(targets, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
     summary = export_package(checkpoint, out, targets=targets, max_context=max_context, prefill_chunk=prefill_chunk,
-                             bounded=bounded, zipped=zipped, overwrite=overwrite, command=command)
+                             bounded=bounded, zipped=zipped, overwrite=overwrite)
     return Result(data=summary.to_json(), lines=summary.lines())
-
-
-def normalised_command(targets: tuple[str, ...], *, max_context: int | None, prefill_chunk: int | None,
-                       bounded: bool) -> str:
-    """The command as the manifest records it: no paths, and the same options give the same text."""
-    parts = ["pocketlm export", f"--target {','.join(targets)}"]
-    if max_context is not None:
-        parts.append(f"--max-context {max_context}")
-    if prefill_chunk is not None:
-        parts.append(f"--prefill-chunk {prefill_chunk}")
-    return " ".join([*parts, *(["--bounded"] if bounded else [])])
 
 
 def check_sources(source: Path | None, preset: str | None, seed: int | None) -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from cli.report import Result, size
-from export.target import Target, find_target
-from model.cache import cache_slots
+from export.plan import ExportPlan
+from export.plan import plan_export as resolve
+from export.target import find_target
 from model.checkpoint import WEIGHTS_FILE, read_info
 from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig, find_preset
 from model.files import check_target
 from model.hf import open_foreign
 from quant.checkpoint import read_plan
-from quant.recipe import find_recipe
 
 _NOTHING = "nothing was written"
 
@@ -44,7 +44,7 @@ def _checkpoint(out: Path, config: ModelConfig, *, family: str, preset: str | No
     return Result(data=data, lines=lines)
 
 
-def plan_export(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_context: int | None,
+def plan_packages(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_context: int | None,
                 prefill_chunk: int | None, bounded: bool, zipped: bool, overwrite: bool) -> Result:
     """The packages that `export` would write: their files, weights and caches."""
     known = [find_target(name) for name in targets]
@@ -55,37 +55,23 @@ def plan_export(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_co
     lines = []
     for target in known:
         where = out / target.name if len(known) > 1 else out
-        context = target.default_context if max_context is None else max_context
-        chunk = target.default_chunk if prefill_chunk is None else prefill_chunk
-        plan = _package(checkpoint, info, target, context=context, chunk=chunk, bounded=bounded)
-        data["packages"].append(plan | {"output": str(where), "zip": zipped})
-        lines += [f"would write {where}{' (one zip)' if zipped else ''}: target {target.name}, {plan['context']['kind']} "
-                  f"context of {context:,} tokens, chunk {chunk}",
-                  f"  files: {', '.join(plan['files'])}; weights {size(plan['weight_bytes'])}, cache "
-                  f"{size(plan['cache_bytes'])}"]
+        plan = resolve(info, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
+        package = _package(checkpoint, info, plan)
+        data["packages"].append(package | {"output": str(where), "zip": zipped})
+        lines += [f"would write {where}{' (one zip)' if zipped else ''}: target {target.name}, {plan.context.kind} "
+                  f"context of {plan.context.tokens:,} tokens, chunk {plan.chunk}",
+                  f"  files: {', '.join(package['files'])}; weights {size(package['weight_bytes'])}, cache "
+                  f"{size(plan.cache.bytes)}", *(f"  note: {note}" for note in plan.notes)]
     return Result(data=data, lines=[*lines, _NOTHING])
 
 
-def _package(checkpoint: Path, info: CheckpointInfo, target: Target, *, context: int, chunk: int,
-             bounded: bool) -> dict[str, Any]:
+def _package(checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> dict[str, Any]:
     assert info.quantization is not None  # read_plan has seen to it
-    recipe = find_recipe(info.quantization.recipe)
-    if recipe.name not in target.recipes:
-        raise ValueError(f"target {target.name} cannot hold the recipe {recipe.name}; it holds "
-                         f"{', '.join(target.recipes)}: quantize again with one of them")
     tokenizer = [info.tokenizer.file] if info.tokenizer is not None else []
     return {
-        "target": target.name, "recipe": recipe.name, "chunk": chunk,
-        "context": {"kind": "bounded" if bounded else "endless", "tokens": context},
+        "target": plan.target.name, "recipe": info.quantization.recipe, "chunk": plan.chunk,
+        "context": {"kind": plan.context.kind, "tokens": plan.context.tokens},
         "files": ["manifest.json", "model.pte", *tokenizer, *info.licences],
-        "weight_bytes": (checkpoint / WEIGHTS_FILE).stat().st_size,
-        "cache_bytes": cache_bytes(info.config, recipe.cache, context=context, chunk=chunk, bounded=bounded),
+        "weight_bytes": (checkpoint / WEIGHTS_FILE).stat().st_size, "cache_bytes": plan.cache.bytes,
+        "notes": list(plan.notes),
     }
-
-
-def cache_bytes(config: ModelConfig, cache: str, *, context: int, chunk: int, bounded: bool) -> int:
-    """Bytes of all caches; an INT8 head has a float32 scale and an int8 zero point beside its codes."""
-    head_bytes = config.head_dim + 5 if cache == "int8" else 4 * config.head_dim
-    slots = sum(cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded)
-                for layer in range(config.num_layers))
-    return 2 * slots * config.num_kv_heads * head_bytes

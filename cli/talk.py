@@ -1,6 +1,7 @@
 """The commands that run a package: `generate` continues a text, `chat` holds a conversation."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,13 +9,17 @@ from cli.command import PocketCommand
 from cli.options import PATH, json_option, sampling_options
 from cli.terminal import Terminal
 
+if TYPE_CHECKING:
+    from cli.engines import Sampling
+
 _MOST_NEW_TOKENS = 1_000_000
 
 
 @click.command(cls=PocketCommand, short_help="Continue a text with a package.", example='pocketlm generate package/ "Once upon a time" --max-new-tokens 200')
 @click.argument("package", type=PATH)
 @click.argument("prompt")
-@click.option("--max-new-tokens", type=click.IntRange(1, _MOST_NEW_TOKENS), default=256, show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(1, _MOST_NEW_TOKENS), default=256, show_default=True,
+              help="Longest continuation.")
 @sampling_options
 @click.option("--runner", type=click.Choice(["python", "native"]), default="python", show_default=True,
               help="python: ExecuTorch's Python runtime; native: the C++ runner that the phones use.")
@@ -27,7 +32,7 @@ def generate(terminal: Terminal, package: Path, prompt: str, max_new_tokens: int
     from cli.streaming import stream_completion
 
     sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
-    refuse_for_native(runner, sampling)
+    check_sampling(runner, sampling)
     with open_engine(package, runner=runner, sampling=sampling) as opened:
         stream_completion(terminal, opened, prompt, max_new_tokens=max_new_tokens, as_json=as_json)
 
@@ -52,17 +57,22 @@ def chat(terminal: Terminal, package: Path, system: str | None, history_file: Pa
     from cli.engines import Sampling, open_engine
     from cli.streaming import hold_conversation
 
-    with open_engine(package, runner="python", sampling=Sampling(temperature=temperature, top_p=top_p, seed=seed)) as opened:
+    sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
+    check_sampling("python", sampling)
+    with open_engine(package, runner="python", sampling=sampling) as opened:
         hold_conversation(terminal, opened, system=system, history_file=history_file, max_new_tokens=max_new_tokens)
 
 
-def refuse_for_native(runner: str, sampling: "Sampling") -> None:
-    """The phones' runner samples by itself and takes no seed and no top-p.
+def check_sampling(runner: str, sampling: "Sampling") -> None:
+    """Refuses settings that would do nothing.
 
     Raises:
-        click.UsageError: one of them was given with it.
+        click.UsageError: a seed or top-p for the phones' runner, which has neither, or top-p without a temperature.
     """
     for option, value in (("--seed", sampling.seed), ("--top-p", sampling.top_p)):
         if runner == "native" and value is not None:
             raise click.UsageError(f"{option} does not work with --runner native: the C++ runner of the phones has no "
-                                   f"such setting; leave it out, or use --runner python")
+                                   "such setting; leave it out, or use --runner python")
+    if sampling.top_p is not None and sampling.temperature == 0:
+        raise click.UsageError("--top-p does nothing at temperature 0, where the likeliest token is always taken; add "
+                               "--temperature 0.8, or leave it out")

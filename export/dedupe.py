@@ -116,7 +116,7 @@ def _patched_tables(pte: Pte, shared: dict[int, int], cuts: list[_Cut]) -> bytea
         if field is not None:
             tables[field:field + 8] = new.to_bytes(8, "little")
         elif new:
-            raise ValueError(f"{pte.path}: segment {index} has no offset to patch; make it again with `pocketlm export`")
+            raise ValueError(f"{pte.path}: segment {index} has no offset to patch; report this as a bug")
     if cuts:
         size = _moved(len(pte.data), cuts) - pte.segment_base
         tables[_SEGMENT_BYTES_AT:_SEGMENT_BYTES_AT + 8] = size.to_bytes(8, "little")

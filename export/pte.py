@@ -99,7 +99,7 @@ class Pte:
             raise ValueError(f"{self.path}: a tensor {tensor.dtype} {list(tensor.sizes)} is no constant of the file")
         segment, offset = self.segments[self.constant_segment], self.constant_offsets[tensor.constant]
         if offset + tensor.bytes > segment.size:
-            raise ValueError(f"{self.path}: a constant at {offset} leads outside of its segment of {segment.size} bytes")
+            raise ValueError(f"{self.path}: the constant at {offset} leads outside of its {segment.size} bytes")
         return segment.offset + offset
 
     def constant(self, tensor: TensorValue) -> memoryview:
@@ -135,7 +135,7 @@ def _check_identifier(path: Path, data: memoryview) -> None:
     if found[:2] != IDENTIFIER[:2] or not found[2:].isdigit():
         raise ValueError(f"{path} is not an ExecuTorch program (.pte): it has no ET mark at byte 4")
     if found != IDENTIFIER:
-        raise ValueError(f"{path} is an ExecuTorch program of version {found.decode()}; this reads {IDENTIFIER.decode()}")
+        raise ValueError(f"{path} is a program of version {found.decode()}; this reads {IDENTIFIER.decode()}")
 
 
 def _read(path: Path, data: memoryview) -> Pte:

@@ -7,7 +7,10 @@ and gives back pieces of text. A native engine implements `Engine` directly; a r
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
+
+Sampler = TypeVar("Sampler")
+SamplerIn = TypeVar("SamplerIn", contravariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +61,14 @@ class Tokenizer(Protocol):
         """The bytes that a token adds to the text."""
 
 
-class IdRunner(Protocol):
-    """Runs the model on token ids over a cache that lasts."""
+class IdRunner(Protocol[SamplerIn]):
+    """Runs the model on token ids over a cache that lasts; only it knows what a sampler is."""
 
     def prefill(self, ids: Sequence[int], position: int) -> None:
         """Writes the ids to the cache from `position` on."""
 
     def generate_ids(self, prompt_ids: Sequence[int], position: int, max_new_tokens: int,
-                     sampler: object) -> Iterator[int]:
+                     sampler: SamplerIn) -> Iterator[int]:
         """Writes the prompt from `position` on and yields new ids, each computed when it is asked for.
 
         A token is written when the one after it is computed, so the last is not. It may end after a stop id.
@@ -75,10 +78,11 @@ class IdRunner(Protocol):
         """Empties the cache."""
 
 
-class TokenEngine:
+class TokenEngine(Generic[Sampler]):
     """An `Engine` over a tokenizer and a runner of ids."""
 
-    def __init__(self, tokenizer: Tokenizer, runner: IdRunner, *, stop_ids: Sequence[int], sampler: object) -> None:
+    def __init__(self, tokenizer: Tokenizer, runner: IdRunner[Sampler], *, stop_ids: Sequence[int],
+                 sampler: Sampler) -> None:
         self._tokenizer = tokenizer
         self._runner = runner
         self._stop_ids = frozenset(stop_ids)

@@ -2,8 +2,8 @@
 
 A token may end inside a character: its bytes wait for the rest. Bytes that can never become a character turn into
 U+FFFD, one for each maximal part of a well-formed sequence, as the Unicode standard recommends (chapter 3, table 3-7
-and "U+FFFD Substitution of Maximal Subparts") and as Python's decoder with errors="replace" does. The decoder is written
-out, because Kotlin and Swift repeat it.
+and "U+FFFD Substitution of Maximal Subparts") and as Python's decoder with errors="replace" does. The decoder is
+written out, because Kotlin and Swift repeat it.
 """
 
 REPLACEMENT = "\ufffd"

@@ -1,7 +1,7 @@
 """Ring arithmetic against a cache that is simply written, token by token."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.ring import EMPTY, CacheShape, cache_shape, positions_held, slots_of, visible_positions, visible_slots
@@ -14,11 +14,13 @@ def written_one_by_one(end: int, slots: int) -> list[int]:
     return cache
 
 
+@settings(deadline=None)
 @given(st.integers(0, 80), st.integers(1, 20))
 def test_the_positions_held_are_those_that_writing_leaves(end: int, slots: int) -> None:
     assert positions_held(end, slots) == written_one_by_one(end, slots)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**40), st.integers(1, 50), st.data())
 def test_each_token_lies_in_its_own_slot_at_any_position(position: int, slots: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, slots))
@@ -27,6 +29,7 @@ def test_each_token_lies_in_its_own_slot_at_any_position(position: int, slots: i
     assert [held[slot] for slot in written] == list(range(position, position + count))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 60), st.data())
 def test_a_ring_of_window_plus_chunk_minus_one_holds_all_that_a_chunk_sees(
         window: int, chunk: int, position: int, data: st.DataObject) -> None:

@@ -1,7 +1,7 @@
 """The stop filter gives the same reply however the stream is split, and never shows a part of a stop text."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.stop_filter import StopFilter
@@ -74,12 +74,14 @@ def test_an_empty_stop_text_is_refused() -> None:
         StopFilter(["x", ""])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(ALPHABET, min_size=1, max_size=4), max_size=4),
        st.lists(st.text(ALPHABET, max_size=5), max_size=8))
 def test_any_split_gives_what_the_definition_says(stops: list[str], pieces: list[str]) -> None:
     assert filtered(stops, pieces) == cut_by_definition(stops, "".join(pieces))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(ALPHABET, min_size=1, max_size=4), min_size=1, max_size=4),
        st.lists(st.text(ALPHABET, max_size=5), max_size=8))
 def test_no_more_is_held_back_than_a_beginning_of_a_stop_text(stops: list[str], pieces: list[str]) -> None:

@@ -1,7 +1,7 @@
 """The texts of each turn: a conversation sent bit by bit is the conversation sent at once."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.template import ChatTemplate, CompletionOnly, Message, Role
@@ -40,6 +40,7 @@ def test_a_later_text_begins_with_the_end_of_turn_however_the_reply_ended(lost: 
     assert TURNS.next_text("And?", lost=lost) == "<|end|>\n<|role|>user\nAnd?<|end|>\n<|role|>assistant\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=4), st.text(max_size=8))
 def test_turn_by_turn_the_cache_sees_what_the_whole_conversation_says(turns: list[tuple[str, str]], last: str) -> None:
     messages: list[Message] = []

@@ -3,7 +3,7 @@
 import codecs
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat.utf8 import REPLACEMENT, Utf8Joiner, replace_lone_surrogates, whole_text
@@ -19,6 +19,7 @@ def joined(pieces: list[bytes]) -> list[str]:
     return [joiner.push(piece) for piece in pieces] + [joiner.flush()]
 
 
+@settings(deadline=None)
 @given(PIECES)
 @example([b"\xf0\x9f", b"\x98", b"\x80"])
 @example([b"\xed\xa0\x80", b"\xe0\x80\x80", b"\xf4\x90"])
@@ -34,6 +35,7 @@ def test_after_every_call_the_text_is_what_pythons_decoder_made(pieces: list[byt
     assert ours + joiner.flush() == theirs + decoder.decode(b"", final=True) == fed.decode("utf-8", "replace")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12), st.data())
 def test_well_formed_text_survives_any_split(text: str, data: st.DataObject) -> None:
     encoded = text.encode()

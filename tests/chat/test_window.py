@@ -1,7 +1,7 @@
 """Token accounting: what is still seen, how much is left, what a saved chat brings back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat.ring import visible_positions
@@ -37,6 +37,7 @@ def test_the_mark_moves_with_the_window(position: int, expected: Mark) -> None:
     assert mark(starts, position, ENDLESS) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(1, 60))
 def test_the_mark_agrees_with_what_the_ring_lets_the_next_token_see(lengths: list[int], tokens: int) -> None:
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
@@ -157,6 +158,7 @@ def test_impossible_saved_chats_are_refused(roles: list[str], lengths: list[int]
         restore(roles, lengths, ENDLESS, reserve)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=8), st.integers(0, 50), st.integers(0, 60))
 def test_what_comes_back_is_the_longest_run_of_turns_that_fits(
         turns: list[tuple[int, int]], reserve: int, system: int) -> None:

@@ -7,6 +7,7 @@ differs from what the code produces is named, and the exit code is 1. Every file
 """
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ DESCRIPTIONS = {
 }
 
 
+@functools.cache
 def documents() -> dict[str, Case]:
     """Every vector file's content, by name."""
     cases = {"stop_filter": stop_filter_cases(), "utf8": utf8_cases(), "typed": typed_cases(),

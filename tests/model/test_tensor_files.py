@@ -271,6 +271,7 @@ def test_nan_and_infinity_are_counted_by_name():
     tensor = torch.ones(4, 4, dtype=torch.bfloat16)
     check_finite("fine", tensor, Path("x"))
     check_finite("codes", torch.ones(3, dtype=torch.int8), Path("x"))
+    check_finite("none", torch.empty(0), Path("x"))
     tensor[0, 0], tensor[1, 1], tensor[2, 2] = float("nan"), float("inf"), float("-inf")
     with pytest.raises(ValueError, match=r"'layers.0.w' holds 1 NaN and 2 infinite values among 16"):
         check_finite("layers.0.w", tensor, Path("model.safetensors"))

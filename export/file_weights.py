@@ -116,16 +116,16 @@ def read_weights(pte: Pte, method: str = "forward") -> Iterator[FileWeight]:
             yield _table(pte, program, at, call)
         elif isinstance(call, DelegateCall) and call.delegate not in seen:
             seen.add(call.delegate)
-            delegate = program.delegates[call.delegate]
+            delegate = program.delegate(call.delegate)
             if delegate.backend == XNNPACK:
                 yield from delegate_weights(pte, call.delegate, read_payload(delegate.payload))
 
 
 def delegate_weights(pte: Pte, index: int, graph: XnnGraph) -> Iterator[FileWeight]:
-    """The static weights of one delegate's fully-connected nodes."""
+    """The static weights of one delegate's fully-connected nodes; errors as `read_weights`."""
     for at, node in enumerate(graph.nodes):
-        if node.kind == FULLY_CONNECTED:
-            value = graph.values[node.inputs[1]]
+        if node.kind == FULLY_CONNECTED and len(node.inputs) > 1:
+            value = graph.value(node.inputs[1])
             if value.constant:
                 yield _filter(pte, graph, index, at, node, value)
 
@@ -137,7 +137,7 @@ def _filter(pte: Pte, graph: XnnGraph, delegate: int, at: int, node: Node, value
     content = graph.constant(value.constant, pte.named)
     shape, transposed = (value.dims[0], value.dims[1]), bool(node.flags & _TRANSPOSED)
     activations: Literal["int8-dynamic", "float"] = "float"
-    if graph.values[node.inputs[0]].datatype == "qdint8":
+    if graph.value(node.inputs[0]).datatype == "qdint8":
         activations = "int8-dynamic"
     if value.datatype in _FLOATS:
         weight = FileWeight(
@@ -160,6 +160,8 @@ def _filter(pte: Pte, graph: XnnGraph, delegate: int, at: int, node: Node, value
 
 def _table(pte: Pte, method: Method, at: int, call: KernelCall) -> FileWeight:
     where, operator = f"instruction {at} ({call.operator})", call.operator.partition(".")[0]
+    if len(call.args) < 4:
+        raise ValueError(f"{where}: {len(call.args)} arguments; an embedding has at least 4")
     weight = method.tensor(call.args[0])
     if len(weight.sizes) != 2 or weight.constant is None:
         raise ValueError(f"{where}: its table is no constant matrix of the file")
@@ -172,7 +174,7 @@ def _table(pte: Pte, method: Method, at: int, call: KernelCall) -> FileWeight:
     scales = method.tensor(call.args[1])
     if scales.dtype not in _DTYPES:
         raise ValueError(f"{where}: scales of {scales.dtype}; known: {', '.join(_DTYPES)}")
-    if method.values[call.args[2]] is not None:
+    if isinstance(method.value(call.args[2]), TensorValue):
         raise ValueError(f"{where}: the table has zero points; pocketlm's are symmetric")
     four = operator.endswith("4bit")
     columns *= 2 if four else 1
@@ -203,11 +205,14 @@ def _swapped_later(method: Method, at: int, call: KernelCall) -> bool:
 
 def _reshaped(method: Method, call: DelegateCall, same: set[int]) -> set[int]:
     """The values that a delegate writes and that are some of its inputs in another shape."""
-    delegate = method.delegates[call.delegate]
+    delegate = method.delegate(call.delegate)
     if delegate.backend != XNNPACK:
         return set()
     graph = read_payload(delegate.payload)
-    values = dict(zip((*graph.inputs, *graph.outputs), call.args, strict=True))  # the backend's order of arguments
+    ids = (*graph.inputs, *graph.outputs)  # the backend's order of arguments
+    if len(ids) != len(call.args):
+        raise ValueError(f"delegate {call.delegate} has {len(ids)} inputs and outputs, its call {len(call.args)}")
+    values = dict(zip(ids, call.args, strict=True))
     reached = {inside for inside in graph.inputs if values[inside] in same}
     for node in graph.nodes:
         if node.kind in _RESHAPES and node.inputs[0] in reached:

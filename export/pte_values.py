@@ -106,13 +106,33 @@ class Method:
     delegates: tuple[Delegate, ...]
     buffer_sizes: tuple[int, ...]  # planned memory by memory id; the first is reserved
 
+    def value(self, index: int) -> Value:
+        """The value at `index`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not 0 <= index < len(self.values):
+            raise ValueError(f"method {self.name} names value {index}; it has {len(self.values)}")
+        return self.values[index]
+
+    def delegate(self, index: int) -> Delegate:
+        """The delegate at `index`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not 0 <= index < len(self.delegates):
+            raise ValueError(f"method {self.name} names delegate {index}; it has {len(self.delegates)}")
+        return self.delegates[index]
+
     def tensor(self, index: int) -> TensorValue:
         """The value at `index`, which must be a tensor.
 
         Raises:
             ValueError: it is none.
         """
-        value = self.values[index] if 0 <= index < len(self.values) else None
+        value = self.value(index)
         if not isinstance(value, TensorValue):
             raise ValueError(f"value {index} of method {self.name} is {type(value).__name__}, not a tensor")
         return value

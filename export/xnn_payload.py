@@ -100,6 +100,16 @@ class XnnGraph:
     constants: tuple[ConstantData, ...]  # the first is reserved
     table_bytes: int
 
+    def value(self, index: int) -> XnnValue:
+        """The value of that id.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if index not in self.values:
+            raise ValueError(f"an XNNPACK delegate names value {index}, which it does not define")
+        return self.values[index]
+
     def constant(self, index: int, named: Callable[[str], memoryview]) -> memoryview:
         """The bytes of a constant.
 

@@ -62,7 +62,7 @@ def export_job(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_con
 
     summary = export_package(checkpoint, out, targets=targets, max_context=max_context, prefill_chunk=prefill_chunk,
                              bounded=bounded, zipped=zipped, overwrite=overwrite)
-    return Result(data=summary.to_json(), lines=summary.lines())
+    return Result(data=summary.to_json(), lines=[*summary.lines(), f"next: pocketlm chat {summary.packages[0].output}"])
 
 
 def check_sources(source: Path | None, preset: str | None, seed: int | None) -> None:

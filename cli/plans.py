@@ -54,7 +54,7 @@ def plan_packages(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_
     data: dict[str, Any] = {"dry_run": True, "packages": []}
     lines = []
     for target in known:
-        where = out / target.name if len(known) > 1 else out
+        where = out if len(known) == 1 else out / f"{target.name}{'.zip' if zipped else ''}"
         plan = resolve(info, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
         package = _package(checkpoint, info, plan)
         data["packages"].append(package | {"output": str(where), "zip": zipped})

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from export.table import ExportTable
 from model.attention import Attend
-from model.cache import CacheDtype, cache_slots, cache_window
+from model.cache import CacheDtype
+from model.cache_shape import cache_slots, cache_window
 from model.transformer import Transformer
 from quant.embedding import QuantizedEmbedding
 

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from model.cache_shape import cache_slots, cache_window
 from model.config import ModelConfig
 from model.int8 import dequantize_per_head, quantize_per_head, round_trip
 
@@ -111,19 +112,6 @@ def sdpa(q_BTHD: Tensor, k_BSGD: Tensor, v_BSGD: Tensor, visible_TS: Tensor) -> 
     q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BSGD, v_BSGD))
     out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=visible_TS, enable_gqa=True)
     return out.transpose(1, 2)
-
-
-def cache_window(config: ModelConfig, layer: int, context: int) -> int:
-    """How many positions a layer sees when global layers keep `context` of them."""
-    return context if config.is_global(layer) else min(config.sliding_window, context)
-
-
-def cache_slots(config: ModelConfig, layer: int, *, context: int, chunk: int, bounded: bool) -> int:
-    """Slots of a layer's cache; see docs/architecture.md, "The cache"."""
-    window = cache_window(config, layer, context)
-    if bounded and window >= context:
-        return context
-    return window + chunk - 1
 
 
 def make_caches(

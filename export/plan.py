@@ -1,0 +1,123 @@
+"""What an export will make, decided before any work: context, chunk and every layer's cache. Loads no torch."""
+
+from dataclasses import dataclass
+
+from chat.window import Context
+from export.manifest_parts import Cache, CacheLayer
+from export.target import Target
+from model.cache_shape import cache_slots, cache_window
+from model.checkpoint_info import CheckpointInfo
+from model.config import ModelConfig
+from quant.recipe import find_recipe
+
+_INT8_HEAD_EXTRA = 5  # bytes: a float32 scale and an int8 zero point per (token, head)
+_ENDLESS, _BOUNDED = "endless", "bounded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """The resolved options of one export."""
+
+    target: Target
+    context: Context
+    chunk: int
+    window: int | None  # of local layers; None without any
+    cache: Cache
+    notes: tuple[str, ...]  # what the user should know of how the options were resolved
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.context.kind == _BOUNDED
+
+    @property
+    def command(self) -> str:
+        """The normalised command: resolved options, no paths."""
+        words = ["export", "--target", self.target.name, "--max-context", str(self.context.tokens),
+                 "--prefill-chunk", str(self.chunk)]
+        return " ".join(words + (["--bounded"] if self.is_bounded else []))
+
+
+def plan_export(
+    info: CheckpointInfo, target: Target, *, max_context: int | None, prefill_chunk: int | None, bounded: bool
+) -> ExportPlan:
+    """What one target's export will make; also behind `--dry-run`.
+
+    Raises:
+        ValueError: the target cannot hold the recipe, or the options do not fit the model.
+    """
+    assert info.quantization is not None  # callers have read the plan
+    recipe = find_recipe(info.quantization.recipe)
+    if recipe.name not in target.recipes:
+        raise ValueError(
+            f"target {target.name} cannot hold the recipe {recipe.name}; it holds {', '.join(target.recipes)}: "
+            "quantize again with one of them"
+        )
+    return plan_package(info.config, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded,
+                        cache_dtype=recipe.cache)
+
+
+def plan_package(
+    config: ModelConfig, target: Target, *, max_context: int | None, prefill_chunk: int | None, bounded: bool,
+    cache_dtype: str,
+) -> ExportPlan:
+    """Resolves the options against the model.
+
+    Without --max-context an endless package keeps the target's default, at most what the model was trained for; a
+    bounded one keeps all that the model was trained for.
+
+    Args:
+        cache_dtype: "float" or "int8", from the recipe.
+
+    Raises:
+        ValueError: a chunk that does not fit the context.
+    """
+    notes = []
+    context = max_context
+    if context is None:
+        context = config.max_context if bounded else min(target.default_context, config.max_context)
+        if not bounded and context < target.default_context:
+            notes.append(f"context is {context} tokens, all that the model was trained for (--max-context changes it)")
+    elif context > config.max_context:
+        notes.append(
+            f"context {context} is longer than the {config.max_context} tokens that the model was trained for: "
+            "what it writes past them is untested"
+        )
+    chunk = _resolve_chunk(prefill_chunk, target, context, bounded=bounded)
+    layers = tuple(
+        _cache_layer(config, layer, context=context, chunk=chunk, bounded=bounded, cache_dtype=cache_dtype)
+        for layer in range(config.num_layers)
+    )
+    has_local = len(config.global_layers) < config.num_layers
+    return ExportPlan(
+        target=target, context=Context(kind=_BOUNDED if bounded else _ENDLESS, tokens=context), chunk=chunk,
+        window=min(config.sliding_window, context) if has_local else None,
+        cache=Cache(layers=layers, bytes=sum(layer.bytes for layer in layers)), notes=tuple(notes),
+    )
+
+
+def _resolve_chunk(given: int | None, target: Target, context: int, *, bounded: bool) -> int:
+    most = context if bounded else context - 1
+    if most < 1:
+        raise ValueError(f"a context of {context} token is too short for an endless package; give at least 2")
+    if given is None:
+        return min(target.default_chunk, max(1, context // 2))
+    if given > most:
+        raise ValueError(
+            f"--prefill-chunk {given} does not fit a context of {context} tokens: the phones' runner takes a package "
+            f"for endless only if its chunk is smaller; give at most {most}"
+            if not bounded else f"--prefill-chunk {given} is longer than the context of {context} tokens"
+        )
+    return given
+
+
+def _cache_layer(
+    config: ModelConfig, layer: int, *, context: int, chunk: int, bounded: bool, cache_dtype: str
+) -> CacheLayer:
+    window = cache_window(config, layer, context)
+    slots = cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded)
+    head_bytes = config.head_dim + _INT8_HEAD_EXTRA if cache_dtype == "int8" else 4 * config.head_dim
+    return CacheLayer(
+        layer=layer, kind="global" if config.is_global(layer) else "local",
+        ring=not (bounded and window >= context), slots=slots, window=window,
+        dtype="int8" if cache_dtype == "int8" else "float32", bytes=2 * slots * config.num_kv_heads * head_bytes,
+    )

@@ -17,7 +17,7 @@ def test_b(): pass
 def run_pytest(root, folder, patterns):
     (folder / "test_it.py").write_text(SKIPPING)
     (folder / "expected.txt").write_text(f"# a comment\n{patterns}\n")
-    environment = os.environ | {"POCKETLM_EXPECTED_SKIPS": str(folder / "expected.txt")}
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "POCKETLM_EXPECTED_SKIPS": str(folder / "expected.txt")}
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-c", os.devnull,
                "--rootdir", str(folder), "--import-mode=importlib", "-rs", str(folder / "test_it.py")]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
@@ -43,5 +43,5 @@ def test_a_failure_is_not_hidden_by_an_expected_skip(root, tmp_path):
     run_pytest(root, tmp_path, "*: no such library")
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-c", os.devnull,
                "--rootdir", str(tmp_path), str(tmp_path)]
-    environment = os.environ | {"POCKETLM_EXPECTED_SKIPS": str(tmp_path / "expected.txt")}
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "POCKETLM_EXPECTED_SKIPS": str(tmp_path / "expected.txt")}
     assert subprocess.run(command, cwd=root, env=environment, capture_output=True, timeout=120).returncode == 1

@@ -9,9 +9,14 @@ from cli.options import PATH, one_output, output_option, write_options
 from cli.terminal import Terminal
 
 
-@click.command(cls=PocketCommand, short_help="Hugging Face folder (or random weights) to checkpoint.", example=(
-    "pocketlm convert ~/models/MobileLLM-Pro checkpoint/\n"
-    "pocketlm convert --preset nano --seed 0 checkpoint/    (random weights, to try things out)"))
+@click.command(
+    cls=PocketCommand,
+    short_help="Hugging Face folder (or random weights) to checkpoint.",
+    example=(
+        "pocketlm convert ~/models/MobileLLM-Pro checkpoint/\n"
+        "pocketlm convert --preset nano --seed 0 checkpoint/    (random weights, to try things out)"
+    ),
+)
 @click.argument("source", required=False, type=PATH)
 @click.argument("out", required=False, type=PATH)
 @output_option
@@ -19,8 +24,17 @@ from cli.terminal import Terminal
 @click.option("--seed", type=click.IntRange(min=0), help="Of the random weights (with --preset; default 0).")
 @write_options
 @click.pass_obj
-def convert(terminal: Terminal, source: Path | None, out: Path | None, output: Path | None, preset: str | None,
-            seed: int | None, overwrite: bool, dry_run: bool, as_json: bool) -> None:
+def convert(
+    terminal: Terminal,
+    source: Path | None,
+    out: Path | None,
+    output: Path | None,
+    preset: str | None,
+    seed: int | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Read a Hugging Face folder SOURCE into a checkpoint folder OUT.
 
     SOURCE holds config.json, weights (safetensors, or legacy .bin) and a tokenizer: MobileLLM-Pro (llama4_text) or a
@@ -39,7 +53,11 @@ def convert(terminal: Terminal, source: Path | None, out: Path | None, output: P
     terminal.result(result.data, result.lines, as_json=as_json)
 
 
-@click.command(cls=PocketCommand, short_help="Checkpoint to quantized checkpoint.", example="pocketlm quantize checkpoint/ quantized/ --recipe 8da4w-g32")
+@click.command(
+    cls=PocketCommand,
+    short_help="Checkpoint to quantized checkpoint.",
+    example="pocketlm quantize checkpoint/ quantized/ --recipe 8da4w-g32",
+)
 @click.argument("source", type=PATH)
 @click.argument("out", required=False, type=PATH)
 @output_option
@@ -47,14 +65,24 @@ def convert(terminal: Terminal, source: Path | None, out: Path | None, output: P
 @click.option("--group-size", type=int, help="Columns that share a scale, a multiple of 32 (default: the recipe's).")
 @write_options
 @click.pass_obj
-def quantize(terminal: Terminal, source: Path, out: Path | None, output: Path | None, recipe: str,
-             group_size: int | None, overwrite: bool, dry_run: bool, as_json: bool) -> None:
+def quantize(
+    terminal: Terminal,
+    source: Path,
+    out: Path | None,
+    output: Path | None,
+    recipe: str,
+    group_size: int | None,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Turn the checkpoint SOURCE into a quantized checkpoint OUT that holds the codes and scales themselves.
 
     A layer whose width the group does not divide is kept in 8 bits per channel, and the output names it.
     """
     from cli.jobs import quantize_job
 
-    result = quantize_job(source, one_output(out, output), recipe=recipe, group_size=group_size, overwrite=overwrite,
-                          dry_run=dry_run)
+    result = quantize_job(
+        source, one_output(out, output), recipe=recipe, group_size=group_size, overwrite=overwrite, dry_run=dry_run
+    )
     terminal.result(result.data, result.lines, as_json=as_json)

@@ -25,7 +25,11 @@ def verbose_option(function: Callable[..., Any]) -> Callable[..., Any]:
             ctx.meta[_VERBOSE] = True
 
     return click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=remember,
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
         help="Show what libraries print, and tracebacks.",
     )(function)
 

@@ -17,7 +17,9 @@ from chat.session import Session
 from chat.template import Message
 from cli.terminal import Terminal
 
-HELP = "/new starts over, /regenerate asks for another reply, /quit (or Ctrl-D) ends; // sends a line that begins with /"
+HELP = (
+    "/new starts over, /regenerate asks for another reply, /quit (or Ctrl-D) ends; // sends a line that begins with /"
+)
 
 
 @dataclass(kw_only=True)
@@ -106,8 +108,10 @@ class Conversation:
             self.terminal.log(f"-- the model no longer sees the first {mark.first_visible_turn} turns --")
             self.num_forgotten = mark.first_visible_turn
         if self.is_interactive and reply is not None and reply.decode_tokens_per_s is not None:
-            self.terminal.log(f"[{reply.new_tokens} tokens, {reply.decode_tokens_per_s:.0f} tokens/s, "
-                              f"first after {reply.time_to_first_token_s or 0:.2f} s]")
+            self.terminal.log(
+                f"[{reply.new_tokens} tokens, {reply.decode_tokens_per_s:.0f} tokens/s, "
+                f"first after {reply.time_to_first_token_s or 0:.2f} s]"
+            )
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
@@ -151,8 +155,10 @@ class Conversation:
 
     def _take_system(self, saved: str | None) -> None:
         if self.system is not None and self.system != saved:
-            raise ValueError(f"{self.history_file} was begun with another system text; leave out --system to go on with "
-                             "it, or name a new file")
+            raise ValueError(
+                f"{self.history_file} was begun with another system text; leave out --system to go on with "
+                "it, or name a new file"
+            )
         if saved is not None:
             self.system = saved
             self.session = self.open_session(saved)

@@ -30,15 +30,30 @@ def run_demo(terminal: Terminal, folder: Path) -> Result:
     with terminal.step(f"2/5 quantize  {RECIPE} -> {quantized}"):
         quantize_job(checkpoint, quantized, recipe=RECIPE, group_size=None, overwrite=True, dry_run=False)
     with terminal.step(f"3/5 export    xnnpack -> {package}"):
-        export_job(quantized, package, targets=("xnnpack",), max_context=None, prefill_chunk=None, bounded=False,
-                   zipped=False, overwrite=True, dry_run=False)
+        export_job(
+            quantized,
+            package,
+            targets=("xnnpack",),
+            max_context=None,
+            prefill_chunk=None,
+            bounded=False,
+            zipped=False,
+            overwrite=True,
+            dry_run=False,
+        )
     with terminal.step("4/5 inspect   hashes, layers and operators"):
         report = inspect_package(package)
-    with terminal.step(f"5/5 generate  {NEW_TOKENS} tokens after {PROMPT!r}"), \
-            open_engine(package, runner="python", sampling=Sampling(temperature=0.0, top_p=None, seed=None)) as opened:
+    with (
+        terminal.step(f"5/5 generate  {NEW_TOKENS} tokens after {PROMPT!r}"),
+        open_engine(package, runner="python", sampling=Sampling(temperature=0.0, top_p=None, seed=None)) as opened,
+    ):
         figures = _generate(opened)
-    data = figures | {"problems": list(report.problems), "checkpoint_bytes": tree_bytes(checkpoint),
-                      "package_bytes": tree_bytes(package), "package": str(package)}
+    data = figures | {
+        "problems": list(report.problems),
+        "checkpoint_bytes": tree_bytes(checkpoint),
+        "package_bytes": tree_bytes(package),
+        "package": str(package),
+    }
     return Result(data=data, lines=[*_table(terminal, data), "", *_next(package)])
 
 
@@ -60,10 +75,15 @@ def _generate(opened: Opened) -> dict[str, Any]:
         reply.take(piece)
     reply.finish()
     manifest = opened.manifest
-    return {"parameters": manifest.model.parameters, "cache_bytes": manifest.cache.bytes,
-            "program_bytes": manifest.memory.program_bytes, "new_tokens": reply.num_tokens,
-            "decode_tokens_per_s": reply.decode_tokens_per_s, "text": reply.text,
-            "context_tokens": manifest.context.tokens}
+    return {
+        "parameters": manifest.model.parameters,
+        "cache_bytes": manifest.cache.bytes,
+        "program_bytes": manifest.memory.program_bytes,
+        "new_tokens": reply.num_tokens,
+        "decode_tokens_per_s": reply.decode_tokens_per_s,
+        "text": reply.text,
+        "context_tokens": manifest.context.tokens,
+    }
 
 
 def _table(terminal: Terminal, data: dict[str, Any]) -> list[str]:
@@ -81,7 +101,9 @@ def _table(terminal: Terminal, data: dict[str, Any]) -> list[str]:
 
 
 def _next(package: Path) -> list[str]:
-    return ["Try next:",
-            f'  pocketlm generate {package} "Once upon a time" --runner native    (the code that runs on phones)',
-            f"  pocketlm inspect {package}",
-            "  pocketlm convert YOUR_MODEL_FOLDER checkpoint/                         (then quantize, export, chat)"]
+    return [
+        "Try next:",
+        f'  pocketlm generate {package} "Once upon a time" --runner native    (the code that runs on phones)',
+        f"  pocketlm inspect {package}",
+        "  pocketlm convert YOUR_MODEL_FOLDER checkpoint/                         (then quantize, export, chat)",
+    ]

@@ -47,10 +47,13 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling) -> Iterator[Open
         manifest = package.manifest
         tokens = {token.id: token.text for token in manifest.tokenizer.special_tokens}
         yield Opened(
-            engine=stack.enter_context(_native(package, sampling) if runner == "native" else _python(package, sampling)),
+            engine=stack.enter_context(
+                _native(package, sampling) if runner == "native" else _python(package, sampling)
+            ),
             turns=Turns.of(manifest.template, special_tokens=tokens, stop_ids=manifest.tokenizer.stop_ids),
             context=manifest.context,
-            package_id=package.sha256, manifest=manifest,
+            package_id=package.sha256,
+            manifest=manifest,
         )
 
 
@@ -61,10 +64,12 @@ def _python(package: Package, sampling: Sampling) -> Iterator[Engine]:
     from model.tokenizer import TokenizerSpec, load_tokenizer
 
     spec = TokenizerSpec.from_json(package.manifest.to_json()["tokenizer"])
-    sampler = Sampler(temperature=sampling.temperature, top_p=1.0 if sampling.top_p is None else sampling.top_p,
-                      seed=sampling.seed)
-    yield TokenEngine(load_tokenizer(package.folder, spec), open_runner(package), stop_ids=spec.stop_ids,
-                      sampler=sampler)
+    sampler = Sampler(
+        temperature=sampling.temperature, top_p=1.0 if sampling.top_p is None else sampling.top_p, seed=sampling.seed
+    )
+    yield TokenEngine(
+        load_tokenizer(package.folder, spec), open_runner(package), stop_ids=spec.stop_ids, sampler=sampler
+    )
 
 
 @contextlib.contextmanager

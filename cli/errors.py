@@ -46,16 +46,20 @@ def describe(error: BaseException) -> str:
         return _one_line(error.format_message())
     if _is_memory(error):
         detail = _one_line(str(error))
-        return (f"not enough memory{f' ({detail})' if detail else ''}: close other programs, or make the job smaller "
-                "(--max-context, --prefill-chunk)")
+        return (
+            f"not enough memory{f' ({detail})' if detail else ''}: close other programs, or make the job smaller "
+            "(--max-context, --prefill-chunk)"
+        )
     if isinstance(error, ImportError):
         return f"{_one_line(str(error))}; the installation is not whole: run 'make test' once, or pip install -e ."
     if isinstance(error, OSError):
         return _system(error)
     if isinstance(error, ValueError | EnvironmentFault):
         return _one_line(str(error)) or f"{type(error).__name__} without a message; run again with -v"
-    return (f"unexpected {type(error).__name__}: {_one_line(str(error))}; this is a fault of pocketlm or of a library: "
-            "run again with -v for the whole story")
+    return (
+        f"unexpected {type(error).__name__}: {_one_line(str(error))}; this is a fault of pocketlm or of a library: "
+        "run again with -v for the whole story"
+    )
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -32,8 +32,9 @@ def random_job(preset: str, out: Path, *, seed: int, overwrite: bool, dry_run: b
     return _checkpoint_report(out)
 
 
-def quantize_job(source: Path, out: Path, *, recipe: str, group_size: int | None, overwrite: bool,
-                 dry_run: bool) -> Result:
+def quantize_job(
+    source: Path, out: Path, *, recipe: str, group_size: int | None, overwrite: bool, dry_run: bool
+) -> Result:
     """Checkpoint to quantized checkpoint."""
     from model.files import check_target
     from quant.checkpoint import plan_checkpoint, quantize_checkpoint
@@ -44,24 +45,54 @@ def quantize_job(source: Path, out: Path, *, recipe: str, group_size: int | None
     else:
         summary = quantize_checkpoint(source, out, recipe=recipe, group_size=group_size, overwrite=overwrite)
     verb, end = ("would write ", "nothing was written") if dry_run else ("", f"next: pocketlm export {out} package/")
-    lines = [f"{verb}{out}: recipe {recipe}, {summary.parameters:,} parameters, {size(summary.total_bytes)} of weights "
-             f"({size(summary.codes_bytes)} codes, {size(summary.scales_bytes)} scales, "
-             f"{size(summary.float_bytes)} float)", *scheme_lines(summary), end]
+    lines = [
+        f"{verb}{out}: recipe {recipe}, {summary.parameters:,} parameters, {size(summary.total_bytes)} of weights "
+        f"({size(summary.codes_bytes)} codes, {size(summary.scales_bytes)} scales, "
+        f"{size(summary.float_bytes)} float)",
+        *scheme_lines(summary),
+        end,
+    ]
     return Result(data=summary.to_json() | {"output": str(out), "dry_run": dry_run}, lines=lines)
 
 
-def export_job(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_context: int | None,
-               prefill_chunk: int | None, bounded: bool, zipped: bool, overwrite: bool, dry_run: bool) -> Result:
+def export_job(
+    checkpoint: Path,
+    out: Path,
+    *,
+    targets: tuple[str, ...],
+    max_context: int | None,
+    prefill_chunk: int | None,
+    bounded: bool,
+    zipped: bool,
+    overwrite: bool,
+    dry_run: bool,
+) -> Result:
     """Quantized checkpoint to packages."""
     if dry_run:
         from cli.plans import plan_packages
 
-        return plan_packages(checkpoint, out, targets=targets, max_context=max_context, prefill_chunk=prefill_chunk,
-                           bounded=bounded, zipped=zipped, overwrite=overwrite)
+        return plan_packages(
+            checkpoint,
+            out,
+            targets=targets,
+            max_context=max_context,
+            prefill_chunk=prefill_chunk,
+            bounded=bounded,
+            zipped=zipped,
+            overwrite=overwrite,
+        )
     from export.export import export_package
 
-    summary = export_package(checkpoint, out, targets=targets, max_context=max_context, prefill_chunk=prefill_chunk,
-                             bounded=bounded, zipped=zipped, overwrite=overwrite)
+    summary = export_package(
+        checkpoint,
+        out,
+        targets=targets,
+        max_context=max_context,
+        prefill_chunk=prefill_chunk,
+        bounded=bounded,
+        zipped=zipped,
+        overwrite=overwrite,
+    )
     return Result(data=summary.to_json(), lines=[*summary.lines(), f"next: pocketlm chat {summary.packages[0].output}"])
 
 
@@ -85,14 +116,20 @@ def _checkpoint_report(out: Path) -> Result:
     info = read_info(out)
     config = info.config
     template = read_json(out / TEMPLATE_FILE) if (out / TEMPLATE_FILE).is_file() else None
-    lines = [f"{out}: {info.preset or info.family}, {config.num_parameters:,} parameters, {config.num_layers} layers "
-             f"({len(config.global_layers)} global), {size(tree_bytes(out))}"]
+    lines = [
+        f"{out}: {info.preset or info.family}, {config.num_parameters:,} parameters, {config.num_layers} layers "
+        f"({len(config.global_layers)} global), {size(tree_bytes(out))}"
+    ]
     if info.tokenizer is None:
         lines.append("no tokenizer: text cannot be scored or generated")
     elif template is None or template["kind"] == "completion":
         lines.append("no chat template, so it continues text" + (f": {template['reason']}" if template else ""))
     if info.learned_scales:
         lines.append("learned scales are kept")
-    data = info.to_json() | {"output": str(out), "parameters": config.num_parameters, "bytes": tree_bytes(out),
-                             "template": template}
+    data = info.to_json() | {
+        "output": str(out),
+        "parameters": config.num_parameters,
+        "bytes": tree_bytes(out),
+        "template": template,
+    }
     return Result(data=data, lines=[*lines, f"next: pocketlm quantize {out} quantized/"])

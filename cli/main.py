@@ -27,8 +27,14 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     context_settings=_CONTEXT,
     epilog="Start with 'pocketlm demo', or with your own checkpoint: convert, quantize, export, then chat.",
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
-              help="Show the version and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @verbose_option
 def pocketlm() -> None:
     """Small language models as INT4 .pte packages for phones.

@@ -30,10 +30,18 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How the next token is chosen."""
     function = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes sampling repeatable.")(function)
-    function = click.option("--top-p", type=click.FloatRange(0, 1, min_open=True),
-                            help="Sample from the most likely tokens that together have this probability.")(function)
-    return click.option("--temperature", type=click.FloatRange(0, 2), default=0.0, show_default=True,
-                        help="0 always takes the likeliest token.")(function)
+    function = click.option(
+        "--top-p",
+        type=click.FloatRange(0, 1, min_open=True),
+        help="Sample from the most likely tokens that together have this probability.",
+    )(function)
+    return click.option(
+        "--temperature",
+        type=click.FloatRange(0, 2),
+        default=0.0,
+        show_default=True,
+        help="0 always takes the likeliest token.",
+    )(function)
 
 
 def one_output(out: Path | None, output: Path | None) -> Path:

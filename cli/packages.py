@@ -16,37 +16,81 @@ def _targets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> t
     return tuple(dict.fromkeys(names))
 
 
-@click.command(cls=PocketCommand, short_help="Quantized checkpoint to package.", example=(
-    "pocketlm export quantized/ package/ --target xnnpack\n"
-    "pocketlm export quantized/ package.zip --zip --max-context 4096"))
+@click.command(
+    cls=PocketCommand,
+    short_help="Quantized checkpoint to package.",
+    example=(
+        "pocketlm export quantized/ package/ --target xnnpack\n"
+        "pocketlm export quantized/ package.zip --zip --max-context 4096"
+    ),
+)
 @click.argument("checkpoint", type=PATH)
 @click.argument("out", required=False, type=PATH)
 @output_option
-@click.option("--target", "targets", multiple=True, default=("xnnpack",), show_default=True, callback=_targets,
-              help="Where it will run; repeat it or separate by commas for OUT/<target>/ each.")
-@click.option("--max-context", type=click.IntRange(min=1), metavar="N",
-              help="Positions that global layers look back over (default: the target's, 8192 for xnnpack).")
-@click.option("--prefill-chunk", type=click.IntRange(min=1), metavar="T",
-              help="Most tokens of one step (default: the target's, 128 for xnnpack).")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    default=("xnnpack",),
+    show_default=True,
+    callback=_targets,
+    help="Where it will run; repeat it or separate by commas for OUT/<target>/ each.",
+)
+@click.option(
+    "--max-context",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Positions that global layers look back over (default: the target's, 8192 for xnnpack).",
+)
+@click.option(
+    "--prefill-chunk",
+    type=click.IntRange(min=1),
+    metavar="T",
+    help="Most tokens of one step (default: the target's, 128 for xnnpack).",
+)
 @click.option("--bounded", is_flag=True, help="Full caches that end at N, not an endless window over the last N.")
 @click.option("--zip", "zipped", is_flag=True, help="Write one file instead of a folder.")
 @write_options
 @click.pass_obj
-def export(terminal: Terminal, checkpoint: Path, out: Path | None, output: Path | None, targets: tuple[str, ...],
-           max_context: int | None, prefill_chunk: int | None, bounded: bool, zipped: bool, overwrite: bool,
-           dry_run: bool, as_json: bool) -> None:
+def export(
+    terminal: Terminal,
+    checkpoint: Path,
+    out: Path | None,
+    output: Path | None,
+    targets: tuple[str, ...],
+    max_context: int | None,
+    prefill_chunk: int | None,
+    bounded: bool,
+    zipped: bool,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Lower the quantized CHECKPOINT into a package OUT: model.pte, tokenizer, licences and manifest.json.
 
     The export checks its own work and fails, naming the cause, when the file is not what the checkpoint says.
     """
     from cli.jobs import export_job
 
-    result = export_job(checkpoint, one_output(out, output), targets=targets, max_context=max_context,
-                        prefill_chunk=prefill_chunk, bounded=bounded, zipped=zipped, overwrite=overwrite, dry_run=dry_run)
+    result = export_job(
+        checkpoint,
+        one_output(out, output),
+        targets=targets,
+        max_context=max_context,
+        prefill_chunk=prefill_chunk,
+        bounded=bounded,
+        zipped=zipped,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
     terminal.result(result.data, result.lines, as_json=as_json)
 
 
-@click.command(cls=PocketCommand, short_help="Verify a package and list what is in it.", example="pocketlm inspect package/ --strict")
+@click.command(
+    cls=PocketCommand,
+    short_help="Verify a package and list what is in it.",
+    example="pocketlm inspect package/ --strict",
+)
 @click.argument("package", type=PATH)
 @click.option("--strict", is_flag=True, help="Exit with 3 when anything is undelegated or float.")
 @json_option
@@ -61,5 +105,8 @@ def inspect(terminal: Terminal, package: Path, strict: bool, as_json: bool) -> N
         from model.errors import GateError
 
         first, *more = report.problems
-        raise GateError(f"{package} is not fully quantized and delegated: {first}"
-                        + (f" (and {len(more)} more)" if more else "") + "; export it again with a recipe that fits")
+        raise GateError(
+            f"{package} is not fully quantized and delegated: {first}"
+            + (f" (and {len(more)} more)" if more else "")
+            + "; export it again with a recipe that fits"
+        )

@@ -35,17 +35,36 @@ def plan_convert(source: Path, out: Path, *, overwrite: bool) -> Result:
 
 
 def _checkpoint(out: Path, config: ModelConfig, *, family: str, preset: str | None, num_bytes: int) -> Result:
-    data = {"dry_run": True, "output": str(out), "family": family, "preset": preset, "config": config.to_json(),
-            "parameters": config.num_parameters, "bytes": num_bytes}
-    lines = [f"would write {out}: {preset or family}, {config.num_parameters:,} parameters, {size(num_bytes)} of weights",
-             f"  {config.num_layers} layers ({len(config.global_layers)} global), width {config.dim}, {config.num_heads} "
-             f"heads of {config.head_dim} over {config.num_kv_heads} key-value heads, feed-forward {config.ffn_dim}, "
-             f"vocabulary {config.vocab_size:,}", _NOTHING]
+    data = {
+        "dry_run": True,
+        "output": str(out),
+        "family": family,
+        "preset": preset,
+        "config": config.to_json(),
+        "parameters": config.num_parameters,
+        "bytes": num_bytes,
+    }
+    lines = [
+        f"would write {out}: {preset or family}, {config.num_parameters:,} parameters, {size(num_bytes)} of weights",
+        f"  {config.num_layers} layers ({len(config.global_layers)} global), width {config.dim}, {config.num_heads} "
+        f"heads of {config.head_dim} over {config.num_kv_heads} key-value heads, feed-forward {config.ffn_dim}, "
+        f"vocabulary {config.vocab_size:,}",
+        _NOTHING,
+    ]
     return Result(data=data, lines=lines)
 
 
-def plan_packages(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_context: int | None,
-                prefill_chunk: int | None, bounded: bool, zipped: bool, overwrite: bool) -> Result:
+def plan_packages(
+    checkpoint: Path,
+    out: Path,
+    *,
+    targets: tuple[str, ...],
+    max_context: int | None,
+    prefill_chunk: int | None,
+    bounded: bool,
+    zipped: bool,
+    overwrite: bool,
+) -> Result:
     """The packages that `export` would write: their files, weights and caches."""
     known = [find_target(name) for name in targets]
     info = read_info(checkpoint)
@@ -58,10 +77,13 @@ def plan_packages(checkpoint: Path, out: Path, *, targets: tuple[str, ...], max_
         plan = resolve(info, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
         package = _package(checkpoint, info, plan)
         data["packages"].append(package | {"output": str(where), "zip": zipped})
-        lines += [f"would write {where}{' (one zip)' if zipped else ''}: target {target.name}, {plan.context.kind} "
-                  f"context of {plan.context.tokens:,} tokens, chunk {plan.chunk}",
-                  f"  files: {', '.join(package['files'])}; weights {size(package['weight_bytes'])}, cache "
-                  f"{size(plan.cache.bytes)}", *(f"  note: {note}" for note in plan.notes)]
+        lines += [
+            f"would write {where}{' (one zip)' if zipped else ''}: target {target.name}, {plan.context.kind} "
+            f"context of {plan.context.tokens:,} tokens, chunk {plan.chunk}",
+            f"  files: {', '.join(package['files'])}; weights {size(package['weight_bytes'])}, cache "
+            f"{size(plan.cache.bytes)}",
+            *(f"  note: {note}" for note in plan.notes),
+        ]
     return Result(data=data, lines=[*lines, _NOTHING])
 
 
@@ -69,9 +91,12 @@ def _package(checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> dict[s
     assert info.quantization is not None  # read_plan has seen to it
     tokenizer = [info.tokenizer.file] if info.tokenizer is not None else []
     return {
-        "target": plan.target.name, "recipe": info.quantization.recipe, "chunk": plan.chunk,
+        "target": plan.target.name,
+        "recipe": info.quantization.recipe,
+        "chunk": plan.chunk,
         "context": {"kind": plan.context.kind, "tokens": plan.context.tokens},
         "files": ["manifest.json", "model.pte", *tokenizer, *info.licences],
-        "weight_bytes": (checkpoint / WEIGHTS_FILE).stat().st_size, "cache_bytes": plan.cache.bytes,
+        "weight_bytes": (checkpoint / WEIGHTS_FILE).stat().st_size,
+        "cache_bytes": plan.cache.bytes,
         "notes": list(plan.notes),
     }

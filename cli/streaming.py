@@ -34,24 +34,44 @@ def stream_completion(terminal: Terminal, opened: Opened, prompt: str, *, max_ne
     is_full = not reply.is_stopped and reply.num_tokens == budget < max_new_tokens
     rate, wait = reply.decode_tokens_per_s, reply.time_to_first_token_s
     if as_json:
-        terminal.result({"prompt": prompt, "text": reply.text, "prompt_tokens": prompt_tokens,
-                         "new_tokens": reply.num_tokens, "time_to_first_token_s": wait, "decode_tokens_per_s": rate,
-                         "end": "stop" if reply.is_stopped else "context" if is_full else "length"}, (), as_json=True)
+        terminal.result(
+            {
+                "prompt": prompt,
+                "text": reply.text,
+                "prompt_tokens": prompt_tokens,
+                "new_tokens": reply.num_tokens,
+                "time_to_first_token_s": wait,
+                "decode_tokens_per_s": rate,
+                "end": "stop" if reply.is_stopped else "context" if is_full else "length",
+            },
+            (),
+            as_json=True,
+        )
     else:
         terminal.write(rest + "\n")
     if is_full:
         terminal.log(context_end_sentence(opened.context))
-    terminal.log(f"[{prompt_tokens} + {reply.num_tokens} tokens, first after {wait or 0:.2f} s"
-                 + (f", then {rate:.0f} tokens/s]" if rate is not None else "]"))
+    terminal.log(
+        f"[{prompt_tokens} + {reply.num_tokens} tokens, first after {wait or 0:.2f} s"
+        + (f", then {rate:.0f} tokens/s]" if rate is not None else "]")
+    )
 
 
-def hold_conversation(terminal: Terminal, opened: Opened, *, system: str | None, history_file: Path | None,
-                      max_new_tokens: int) -> None:
+def hold_conversation(
+    terminal: Terminal, opened: Opened, *, system: str | None, history_file: Path | None, max_new_tokens: int
+) -> None:
     """Chats over stdin and stdout until the input ends."""
+
     def open_session(text: str | None) -> Session:
         return Session(opened.engine, opened.turns, opened.context, system=text)
 
     if opened.manifest.template.to_json()["kind"] == "completion":
         terminal.log("this package has no chat format: it continues what you type")
-    Conversation(terminal=terminal, open_session=open_session, package_id=opened.package_id, system=system,
-                 history_file=history_file, max_new_tokens=max_new_tokens).run()
+    Conversation(
+        terminal=terminal,
+        open_session=open_session,
+        package_id=opened.package_id,
+        system=system,
+        history_file=history_file,
+        max_new_tokens=max_new_tokens,
+    ).run()

@@ -15,18 +15,41 @@ if TYPE_CHECKING:
 _MOST_NEW_TOKENS = 1_000_000
 
 
-@click.command(cls=PocketCommand, short_help="Continue a text with a package.", example='pocketlm generate package/ "Once upon a time" --max-new-tokens 200')
+@click.command(
+    cls=PocketCommand,
+    short_help="Continue a text with a package.",
+    example='pocketlm generate package/ "Once upon a time" --max-new-tokens 200',
+)
 @click.argument("package", type=PATH)
 @click.argument("prompt")
-@click.option("--max-new-tokens", type=click.IntRange(1, _MOST_NEW_TOKENS), default=256, show_default=True,
-              help="Longest continuation.")
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(1, _MOST_NEW_TOKENS),
+    default=256,
+    show_default=True,
+    help="Longest continuation.",
+)
 @sampling_options
-@click.option("--runner", type=click.Choice(["python", "native"]), default="python", show_default=True,
-              help="python: ExecuTorch's Python runtime; native: the C++ runner that the phones use.")
+@click.option(
+    "--runner",
+    type=click.Choice(["python", "native"]),
+    default="python",
+    show_default=True,
+    help="python: ExecuTorch's Python runtime; native: the C++ runner that the phones use.",
+)
 @json_option
 @click.pass_obj
-def generate(terminal: Terminal, package: Path, prompt: str, max_new_tokens: int, temperature: float,
-             top_p: float | None, seed: int | None, runner: str, as_json: bool) -> None:
+def generate(
+    terminal: Terminal,
+    package: Path,
+    prompt: str,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float | None,
+    seed: int | None,
+    runner: str,
+    as_json: bool,
+) -> None:
     """Continue the text PROMPT with PACKAGE, streaming to stdout; figures go to stderr."""
     from cli.engines import Sampling, open_engine
     from cli.streaming import stream_completion
@@ -37,19 +60,38 @@ def generate(terminal: Terminal, package: Path, prompt: str, max_new_tokens: int
         stream_completion(terminal, opened, prompt, max_new_tokens=max_new_tokens, as_json=as_json)
 
 
-@click.command(cls=PocketCommand, short_help="Chat with a package.", example=(
-    'pocketlm chat package/ --system "Answer briefly." --history talk.json\n'
-    'printf "Hello\\nAnd then?\\n" | pocketlm chat package/'))
+@click.command(
+    cls=PocketCommand,
+    short_help="Chat with a package.",
+    example=(
+        'pocketlm chat package/ --system "Answer briefly." --history talk.json\n'
+        'printf "Hello\\nAnd then?\\n" | pocketlm chat package/'
+    ),
+)
 @click.argument("package", type=PATH)
 @click.option("--system", help="System text (default: the package's own).")
-@click.option("--history", "history_file", type=PATH, metavar="FILE",
-              help="Save the chat here after every step, and go on with it when the file exists.")
-@click.option("--max-new-tokens", type=click.IntRange(1, _MOST_NEW_TOKENS), default=512, show_default=True,
-              help="Longest reply.")
+@click.option(
+    "--history",
+    "history_file",
+    type=PATH,
+    metavar="FILE",
+    help="Save the chat here after every step, and go on with it when the file exists.",
+)
+@click.option(
+    "--max-new-tokens", type=click.IntRange(1, _MOST_NEW_TOKENS), default=512, show_default=True, help="Longest reply."
+)
 @sampling_options
 @click.pass_obj
-def chat(terminal: Terminal, package: Path, system: str | None, history_file: Path | None, max_new_tokens: int,
-         temperature: float, top_p: float | None, seed: int | None) -> None:
+def chat(
+    terminal: Terminal,
+    package: Path,
+    system: str | None,
+    history_file: Path | None,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float | None,
+    seed: int | None,
+) -> None:
     """Chat with PACKAGE: a line of stdin is a message. It never ends by itself: old turns leave the window.
 
     Lines that begin with a slash are commands: /new, /regenerate, /quit.
@@ -71,8 +113,12 @@ def check_sampling(runner: str, sampling: "Sampling") -> None:
     """
     for option, value in (("--seed", sampling.seed), ("--top-p", sampling.top_p)):
         if runner == "native" and value is not None:
-            raise click.UsageError(f"{option} does not work with --runner native: the C++ runner of the phones has no "
-                                   "such setting; leave it out, or use --runner python")
+            raise click.UsageError(
+                f"{option} does not work with --runner native: the C++ runner of the phones has no "
+                "such setting; leave it out, or use --runner python"
+            )
     if sampling.top_p is not None and sampling.temperature == 0:
-        raise click.UsageError("--top-p does nothing at temperature 0, where the likeliest token is always taken; add "
-                               "--temperature 0.8, or leave it out")
+        raise click.UsageError(
+            "--top-p does nothing at temperature 0, where the likeliest token is always taken; add "
+            "--temperature 0.8, or leave it out"
+        )

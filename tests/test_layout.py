@@ -1,4 +1,4 @@
-"""The house style that a program can check: one sentence first, short functions, light imports, a line a file in README."""
+"""The house style as far as a program can check it."""
 
 import ast
 import re
@@ -41,13 +41,19 @@ def test_an_init_file_is_a_docstring_and_nothing_else(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_no_function_has_more_than_fifty_lines(path):
-    long = {f.name: f.end_lineno - f.lineno + 1 for f in functions(path) if f.end_lineno - f.lineno >= MOST_LINES_A_FUNCTION}
+    long = {
+        f.name: f.end_lineno - f.lineno + 1 for f in functions(path) if f.end_lineno - f.lineno >= MOST_LINES_A_FUNCTION
+    }
     assert long == {}
 
 
 def test_a_command_has_at_most_twenty_lines():
-    commands = {f.name: sum(bool(line.strip()) for line in ast.unparse(f.body).splitlines())
-                for path in SOURCES for f in functions(path) if is_command(f)}
+    commands = {
+        f.name: sum(bool(line.strip()) for line in ast.unparse(f.body).splitlines())
+        for path in SOURCES
+        for f in functions(path)
+        if is_command(f)
+    }
     assert len(commands) >= 8
     assert {name: lines for name, lines in commands.items() if lines > MOST_LINES_A_COMMAND} == {}
 
@@ -76,16 +82,23 @@ def test_every_package_folder_is_installed_and_linted():
 
 def test_the_readme_has_a_line_for_every_source_file():
     readme = (ROOT / "README.md").read_text()
-    tree = readme[readme.index("## The tree"):]
-    missing = [named(path) for path in SOURCES if path.name not in ("__init__.py", "__main__.py")
-               and not re.search(rf"^\s+{re.escape(path.name)}\s+\S", tree, re.MULTILINE)]
+    tree = readme[readme.index("## The tree") :]
+    missing = [
+        named(path)
+        for path in SOURCES
+        if path.name not in ("__init__.py", "__main__.py")
+        and not re.search(rf"^\s+{re.escape(path.name)}\s+\S", tree, re.MULTILINE)
+    ]
     assert missing == []
 
 
 def test_nothing_of_the_shared_folder_is_in_the_repository(shared):
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    here = {(ROOT / name).read_bytes() for name in listed.split("\0") if name and (ROOT / name).is_file()
-            and (ROOT / name).stat().st_size > 200}
+    here = {
+        (ROOT / name).read_bytes()
+        for name in listed.split("\0")
+        if name and (ROOT / name).is_file() and (ROOT / name).stat().st_size > 200
+    }
     for path in shared.rglob("*"):
         # Licences are meant to travel.
         if path.is_file() and not path.name.startswith("LICENSE") and path.stat().st_size < 5_000_000:
@@ -94,8 +107,11 @@ def test_nothing_of_the_shared_folder_is_in_the_repository(shared):
 
 def test_the_tested_versions_cover_every_dependency():
     project = (ROOT / "pyproject.toml").read_text()
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()
-              if "==" in line}
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
     wanted = re.findall(r'^  "([A-Za-z_-]+)[=>]', project, re.MULTILINE)
     assert len(wanted) > 15
     assert [name for name in wanted if name.lower().replace("_", "-") not in pinned] == []

@@ -19,9 +19,16 @@ from cli.streaming import stream_completion
 from cli.terminal import Terminal
 
 TEMPLATE = ChatTemplate(
-    start="", default_system=None, generation_prompt="<a>", end_of_turn=("</>",),
-    roles={"system": Role(prefix="", suffix="\n"), "user": Role(prefix="<u>", suffix="</>"),
-           "assistant": Role(prefix="<a>", suffix="</>")})
+    start="",
+    default_system=None,
+    generation_prompt="<a>",
+    end_of_turn=("</>",),
+    roles={
+        "system": Role(prefix="", suffix="\n"),
+        "user": Role(prefix="<u>", suffix="</>"),
+        "assistant": Role(prefix="<a>", suffix="</>"),
+    },
+)
 TURNS = Turns.of(TEMPLATE, special_tokens={1: "</>", 2: "<u>", 3: "<a>"}, stop_ids=[1])
 ENDLESS = Context(kind="endless", tokens=1000)
 PACKAGE = "ab" * 32
@@ -77,12 +84,24 @@ class Screen(io.StringIO):
         return True
 
 
-def talk(text: str, *, history: Path | None = None, system: str | None = None, context: Context = ENDLESS,
-         package_id: str = PACKAGE, is_terminal: bool = False, max_new_tokens: int = 100) -> Talk:
+def talk(
+    text: str,
+    *,
+    history: Path | None = None,
+    system: str | None = None,
+    context: Context = ENDLESS,
+    package_id: str = PACKAGE,
+    is_terminal: bool = False,
+    max_new_tokens: int = 100,
+) -> Talk:
     engine, out, err = EchoEngine(), io.StringIO(), io.StringIO()
     Conversation(
-        terminal=Terminal(out=out, err=err), package_id=package_id, system=system, history_file=history,
-        open_session=lambda given: Session(engine, TURNS, context, system=given), max_new_tokens=max_new_tokens,
+        terminal=Terminal(out=out, err=err),
+        package_id=package_id,
+        system=system,
+        history_file=history,
+        open_session=lambda given: Session(engine, TURNS, context, system=given),
+        max_new_tokens=max_new_tokens,
         stdin=(Screen if is_terminal else io.StringIO)(text),
     ).run()
     return Talk(engine=engine, out=out.getvalue(), err=err.getvalue())
@@ -143,8 +162,9 @@ def test_a_saved_chat_goes_on_where_it_was(tmp_path):
 
 def test_a_question_that_was_never_answered_is_asked_again(tmp_path):
     file = tmp_path / "h.json"
-    file.write_text(json.dumps({"schema_version": 1, "package_id": PACKAGE,
-                                "messages": [{"role": "user", "content": "Hi"}]}))
+    file.write_text(
+        json.dumps({"schema_version": 1, "package_id": PACKAGE, "messages": [{"role": "user", "content": "Hi"}]})
+    )
     done = talk("", history=file)
     assert done.out == "reply 1\n" and "answering the saved message: Hi" in done.err
     assert len(json.loads(file.read_text())["messages"]) == 2
@@ -160,8 +180,13 @@ def test_the_question_is_saved_before_the_reply(tmp_path):
 
     engine = Killed()
     conversation = Conversation(
-        terminal=Terminal(out=io.StringIO(), err=io.StringIO()), package_id=PACKAGE, history_file=file,
-        open_session=lambda given: Session(engine, TURNS, ENDLESS, system=given), max_new_tokens=9, stdin=io.StringIO("Hi\n"))
+        terminal=Terminal(out=io.StringIO(), err=io.StringIO()),
+        package_id=PACKAGE,
+        history_file=file,
+        open_session=lambda given: Session(engine, TURNS, ENDLESS, system=given),
+        max_new_tokens=9,
+        stdin=io.StringIO("Hi\n"),
+    )
     with pytest.raises(KeyboardInterrupt):
         conversation.run()
     assert [message["content"] for message in json.loads(file.read_text())["messages"]] == ["Hi"]
@@ -228,5 +253,5 @@ def test_a_prompt_never_holds_a_special_token():
 def test_a_bounded_package_stops_before_its_end_with_a_sentence():
     done = completion("Once", context=Context(kind="bounded", tokens=8), max_new_tokens=50)
     assert done.out == "repl\n" and "limit of 8 tokens" in done.err
-    with pytest.raises(ValueError, match="8 in all|holds 8"):
+    with pytest.raises(ValueError, match="holds 8 in all"):
         completion("Once upon", context=Context(kind="bounded", tokens=8))

@@ -19,8 +19,14 @@ COMMANDS = sorted(pocketlm.commands)
 
 
 def pocket(root, *args, **settings):
-    return subprocess.run([sys.executable, "-m", "cli", *map(str, args)], cwd=root, capture_output=True, text=True,
-                          timeout=120, **settings)
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *map(str, args)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **settings,
+    )
 
 
 def test_the_commands_are_the_documented_ones():
@@ -43,10 +49,13 @@ def test_every_option_of_every_command_says_what_it_does(name):
 
 
 def test_help_loads_nothing_heavy(root):
-    code = ("import sys; from cli.main import main\n"
-            f"for name in {['', *COMMANDS]!r}: main([name, '--help'] if name else [])\n"
-            "heavy = {'torch', 'numpy', 'executorch', 'torchao', 'tokenizers', 'safetensors', 'jsonschema'} & set(sys.modules)\n"
-            "sys.exit(' '.join(heavy) or 0)")
+    code = (
+        "import sys; from cli.main import main\n"
+        f"for name in {['', *COMMANDS]!r}: main([name, '--help'] if name else [])\n"
+        "names = {'torch', 'numpy', 'executorch', 'torchao', 'tokenizers', 'safetensors', 'jsonschema'}\n"
+        "heavy = names & set(sys.modules)\n"
+        "sys.exit(' '.join(heavy) or 0)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -65,15 +74,27 @@ def test_no_arguments_show_the_help(capfd):
     assert "Commands:" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("argv", [
-    ["no-such-command"], ["export"], ["export", "a", "b", "--no-such-option"], ["quantize", "a"],
-    ["quantize", "a", "b", "-o", "c"], ["convert", "a", "b", "--preset", "nano"], ["convert", "a", "b", "--seed", "1"],
-    ["convert"], ["export", "a", "b", "--max-context", "0"], ["export", "a", "b", "--target", "xnnpack,"],
-    ["generate", "p", "x", "--runner", "native", "--seed", "1"], ["generate", "p", "x", "--top-p", "0.9"],
-    ["generate", "p", "x", "--runner", "native", "--temperature", "1", "--top-p", "0.9"],
-    ["generate", "p", "x", "--max-new-tokens", "0"], ["generate", "p", "x", "--temperature", "-1"],
-    ["evaluate", "c"],
-])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["no-such-command"],
+        ["export"],
+        ["export", "a", "b", "--no-such-option"],
+        ["quantize", "a"],
+        ["quantize", "a", "b", "-o", "c"],
+        ["convert", "a", "b", "--preset", "nano"],
+        ["convert", "a", "b", "--seed", "1"],
+        ["convert"],
+        ["export", "a", "b", "--max-context", "0"],
+        ["export", "a", "b", "--target", "xnnpack,"],
+        ["generate", "p", "x", "--runner", "native", "--seed", "1"],
+        ["generate", "p", "x", "--top-p", "0.9"],
+        ["generate", "p", "x", "--runner", "native", "--temperature", "1", "--top-p", "0.9"],
+        ["generate", "p", "x", "--max-new-tokens", "0"],
+        ["generate", "p", "x", "--temperature", "-1"],
+        ["evaluate", "c"],
+    ],
+)
 def test_a_usage_error_is_one_line_with_the_way_to_the_help_and_exit_code_2(argv, capfd):
     assert main(argv) == 2
     out, err = capfd.readouterr()
@@ -93,8 +114,11 @@ def test_the_native_runner_refuses_what_it_cannot_do_and_says_why(option, capfd)
 
 
 def test_a_folder_that_is_not_there_is_exit_code_1_in_one_line(tmp_path, capfd):
-    for argv in (["convert", tmp_path / "no", tmp_path / "o"], ["quantize", tmp_path / "no", tmp_path / "o"],
-                 ["quantize", tmp_path / "no", tmp_path / "o", "--dry-run"]):
+    for argv in (
+        ["convert", tmp_path / "no", tmp_path / "o"],
+        ["quantize", tmp_path / "no", tmp_path / "o"],
+        ["quantize", tmp_path / "no", tmp_path / "o", "--dry-run"],
+    ):
         assert main([*map(str, argv)]) == 1
         out, err = capfd.readouterr()
         assert out == "" and err.count("\n") == 1 and str(tmp_path / "no") in err
@@ -107,9 +131,16 @@ def group_around(function) -> click.Group:
     return group
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (ValueError("bad"), 1), (GateError("hash"), 3), (MemoryError(), 5), (KeyboardInterrupt(), 130), (OSError(28, "No space"), 4),
-])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("bad"), 1),
+        (GateError("hash"), 3),
+        (MemoryError(), 5),
+        (KeyboardInterrupt(), 130),
+        (OSError(28, "No space"), 4),
+    ],
+)
 def test_an_error_in_a_command_is_one_line_without_a_traceback(error, code, capfd):
     def fail(_: Terminal) -> None:
         raise error
@@ -127,30 +158,46 @@ def test_verbose_shows_the_traceback_wherever_it_stands(argv, capfd):
 
     group = group_around(fail)
     from cli.command import verbose_option
+
     assert run(verbose_option(group), argv) == 1
     err = capfd.readouterr().err
     assert "Traceback" in err and err.endswith("pocketlm: error: bad\n")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(root):
-    code = ("import sys; from cli.command import run; from tests.cli.test_main import group_around\n"
-            "def talk(terminal):\n    for _ in range(100_000): terminal.write('a long line of text\\n')\n"
-            "sys.exit(run(group_around(talk), ['do']))")
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", '"$0" -c "$1" | head -1', sys.executable, code], cwd=root,
-                          capture_output=True, text=True, timeout=60)
+    code = (
+        "import sys; from cli.command import run; from tests.cli.test_main import group_around\n"
+        "def talk(terminal):\n    for _ in range(100_000): terminal.write('a long line of text\\n')\n"
+        "sys.exit(run(group_around(talk), ['do']))"
+    )
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", '"$0" -c "$1" | head -1', sys.executable, code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "a long line of text\n", "")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_command_cleans_up_and_ends_with_the_signals_code(root, tmp_path, number, code):
-    program = ("import sys, time; from pathlib import Path; from cli.command import run; from model.files import atomic_output\n"
-               "from tests.cli.test_main import group_around\n"
-               "def slow(terminal):\n"
-               "    with atomic_output(Path(sys.argv[1])) as partial:\n"
-               "        (partial / 'half').write_text('x'); terminal.write('ready\\n'); time.sleep(60)\n"
-               "sys.exit(run(group_around(slow), ['do']))")
-    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "out")], cwd=root, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from cli.command import run; from model.files import atomic_output\n"
+        "from tests.cli.test_main import group_around\n"
+        "def slow(terminal):\n"
+        "    with atomic_output(Path(sys.argv[1])) as partial:\n"
+        "        (partial / 'half').write_text('x'); terminal.write('ready\\n'); time.sleep(60)\n"
+        "sys.exit(run(group_around(slow), ['do']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "out")],
+        cwd=root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, number)
         _, err = process.communicate(timeout=30)
@@ -178,7 +225,9 @@ def test_convert_quantize_and_the_dry_runs_agree_and_say_it_as_json(tmp_path, ca
     made = say("quantize", checkpoint, quantized)
     assert planned | {"dry_run": False} == made
     assert made["total_bytes"] < (quantized / "model.safetensors").stat().st_size < made["total_bytes"] + 65_536
-    package = say("export", quantized, tmp_path / "p", "--dry-run", "--max-context", "256", "--prefill-chunk", "32")["packages"][0]
+    package = say("export", quantized, tmp_path / "p", "--dry-run", "--max-context", "256", "--prefill-chunk", "32")[
+        "packages"
+    ][0]
     assert package["context"] == {"kind": "endless", "tokens": 256}
     # nano: 3 global layers of 256 + 31 slots, 3 local ones of 128 + 31; 2 heads, (64 + 5) bytes, keys and values
     assert package["cache_bytes"] == (3 * 287 + 3 * 159) * 2 * 69 * 2

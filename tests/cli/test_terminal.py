@@ -44,25 +44,39 @@ def test_what_libraries_print_on_either_descriptor_is_not_seen(root):
 def test_verbose_shows_the_libraries_words_on_stderr_and_keeps_stdout_clean(root):
     done = run_chatter(root, verbose=True)
     assert json.loads(done.stdout.rsplit("after\n", 1)[0]) == {"a": 1}
-    for words in ("python library on stdout", "python library on stderr", "c library on stdout", "c library on stderr",
-                  "buffered c library", "deprecated", "torch says", "lowered", "progress"):
+    for words in (
+        "python library on stdout",
+        "python library on stderr",
+        "c library on stdout",
+        "c library on stderr",
+        "buffered c library",
+        "deprecated",
+        "torch says",
+        "lowered",
+        "progress",
+    ):
         assert words in done.stderr
 
 
 def test_a_crash_in_native_code_is_not_silent(root):
-    code = (f"import sys, os; sys.path.insert(0, {str(root)!r})\nfrom cli.terminal import own_terminal\n"
-            "with own_terminal(is_verbose=False):\n    os.abort()")
+    code = (
+        f"import sys, os; sys.path.insert(0, {str(root)!r})\nfrom cli.terminal import own_terminal\n"
+        "with own_terminal(is_verbose=False):\n    os.abort()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode < 0
     assert "Fatal Python error" in done.stderr
 
 
 def test_a_closed_stdout_or_stderr_does_not_stop_a_command(root):
-    code = (f"import sys; sys.path.insert(0, {str(root)!r})\nfrom cli.terminal import own_terminal\n"
-            "with own_terminal(is_verbose=False) as t:\n    t.write('x'); t.log('y'); print('z')\nsys.exit(7)")
+    code = (
+        f"import sys; sys.path.insert(0, {str(root)!r})\nfrom cli.terminal import own_terminal\n"
+        "with own_terminal(is_verbose=False) as t:\n    t.write('x'); t.log('y'); print('z')\nsys.exit(7)"
+    )
     for closed in (">&-", "2>&-", ">&- 2>&-"):
-        done = subprocess.run(["bash", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], capture_output=True,
-                              text=True, timeout=60)
+        done = subprocess.run(
+            ["bash", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 7, done.stderr
 
 
@@ -70,8 +84,13 @@ def test_the_descriptors_and_loggers_are_given_back():
     before = [os.fstat(1).st_ino, os.fstat(2).st_ino, sys.stdout, sys.stderr, len(logging.getLogger("export").handlers)]
     with own_terminal(is_verbose=False):
         pass
-    assert before == [os.fstat(1).st_ino, os.fstat(2).st_ino, sys.stdout, sys.stderr,
-                      len(logging.getLogger("export").handlers)]
+    assert before == [
+        os.fstat(1).st_ino,
+        os.fstat(2).st_ino,
+        sys.stdout,
+        sys.stderr,
+        len(logging.getLogger("export").handlers),
+    ]
 
 
 class Screen(io.StringIO):

@@ -22,9 +22,8 @@ help:
 
 # torch first and alone, so that its build is chosen by the pin and by nothing that another package asks for.
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.14 with the venv module was found;" \
-		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || { test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.14 with the venv module was found;" \
+		"install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }; $(PYTHON) -m venv $(VENV); }
 	@echo "installing into $(VENV)/ (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"

@@ -67,12 +67,14 @@ class Pte:
         return self.methods[name]
 
     @property
-    def constant_methods(self) -> dict[str, Value]:
-        """What the methods without instructions return: metadata such as get_max_seq_len."""
-        return {
-            name: method.values[method.outputs[0]] for name, method in self.methods.items()
-            if not method.instructions and len(method.outputs) == 1
-        }
+    def constant_methods(self) -> dict[str, Value | tuple[Value, ...]]:
+        """What the methods without instructions return: metadata such as get_max_seq_len; several values as a tuple."""
+        found: dict[str, Value | tuple[Value, ...]] = {}
+        for name, method in self.methods.items():
+            if not method.instructions and method.outputs:
+                values = tuple(method.value(index) for index in method.outputs)
+                found[name] = values if len(values) > 1 else values[0]
+        return found
 
     def segment(self, index: int) -> memoryview:
         """A segment's bytes, in place."""

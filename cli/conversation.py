@@ -100,7 +100,7 @@ class Conversation:
             self._tell()
 
     def _tell(self) -> None:
-        """What the user should know about the turn: a note, what the window has forgotten, and on a terminal figures."""
+        """What the user should know of the turn: a note, what the window has forgotten, on a terminal figures."""
         reply, mark = self.session.reply, self.session.mark
         if reply is not None and reply.note:
             self.terminal.log(reply.note)

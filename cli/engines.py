@@ -33,11 +33,12 @@ class Opened:
 
 
 @contextlib.contextmanager
-def open_engine(path: Path, *, runner: str, sampling: Sampling) -> Iterator[Opened]:
+def open_engine(path: Path, *, runner: str, sampling: Sampling, is_verbose: bool = False) -> Iterator[Opened]:
     """Opens and verifies a package and loads its program.
 
     Args:
         runner: `python` (ExecuTorch's Python runtime) or `native` (the C++ runner of the phones, in a child process).
+        is_verbose: whether the native runner's own log is shown.
 
     Raises:
         ValueError, GateError, EnvironmentFault: as `export.package.open_package` and the runners say.
@@ -46,10 +47,10 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling) -> Iterator[Open
         package = stack.enter_context(open_package(path))
         manifest = package.manifest
         tokens = {token.id: token.text for token in manifest.tokenizer.special_tokens}
+        is_native = runner == "native"
+        engine = _native(package, sampling, is_verbose=is_verbose) if is_native else _python(package, sampling)
         yield Opened(
-            engine=stack.enter_context(
-                _native(package, sampling) if runner == "native" else _python(package, sampling)
-            ),
+            engine=stack.enter_context(engine),
             turns=Turns.of(manifest.template, special_tokens=tokens, stop_ids=manifest.tokenizer.stop_ids),
             context=manifest.context,
             package_id=package.sha256,
@@ -73,5 +74,8 @@ def _python(package: Package, sampling: Sampling) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def _native(package: Package, sampling: Sampling) -> Iterator[Engine]:
-    raise NotImplementedError
+def _native(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterator[Engine]:
+    from export.native import open_native
+
+    with open_native(package, temperature=sampling.temperature, verbose=is_verbose) as engine:
+        yield engine

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
-# torch reports a failed allocation as a plain RuntimeError; these words stand in its message (c10/core/impl/alloc_cpu.cpp).
+# torch reports a failed allocation as a plain RuntimeError with these words (c10/core/impl/alloc_cpu.cpp).
 _TORCH_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 

@@ -28,7 +28,14 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """How the next token is chosen."""
+    """How the next token is chosen, and by which runner."""
+    function = click.option(
+        "--runner",
+        type=click.Choice(["python", "native"]),
+        default="python",
+        show_default=True,
+        help="python: ExecuTorch's Python runtime; native: the C++ runner that the phones use.",
+    )(function)
     function = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes sampling repeatable.")(function)
     function = click.option(
         "--top-p",

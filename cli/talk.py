@@ -30,13 +30,6 @@ _MOST_NEW_TOKENS = 1_000_000
     help="Longest continuation.",
 )
 @sampling_options
-@click.option(
-    "--runner",
-    type=click.Choice(["python", "native"]),
-    default="python",
-    show_default=True,
-    help="python: ExecuTorch's Python runtime; native: the C++ runner that the phones use.",
-)
 @json_option
 @click.pass_obj
 def generate(
@@ -56,7 +49,7 @@ def generate(
 
     sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
     check_sampling(runner, sampling)
-    with open_engine(package, runner=runner, sampling=sampling) as opened:
+    with open_engine(package, runner=runner, sampling=sampling, is_verbose=terminal.is_verbose) as opened:
         stream_completion(terminal, opened, prompt, max_new_tokens=max_new_tokens, as_json=as_json)
 
 
@@ -91,6 +84,7 @@ def chat(
     temperature: float,
     top_p: float | None,
     seed: int | None,
+    runner: str,
 ) -> None:
     """Chat with PACKAGE: a line of stdin is a message. It never ends by itself: old turns leave the window.
 
@@ -100,8 +94,8 @@ def chat(
     from cli.streaming import hold_conversation
 
     sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
-    check_sampling("python", sampling)
-    with open_engine(package, runner="python", sampling=sampling) as opened:
+    check_sampling(runner, sampling)
+    with open_engine(package, runner=runner, sampling=sampling, is_verbose=terminal.is_verbose) as opened:
         hold_conversation(terminal, opened, system=system, history_file=history_file, max_new_tokens=max_new_tokens)
 
 
@@ -109,7 +103,7 @@ def check_sampling(runner: str, sampling: "Sampling") -> None:
     """Refuses settings that would do nothing.
 
     Raises:
-        click.UsageError: a seed or top-p for the phones' runner, which has neither, or top-p without a temperature.
+        click.UsageError: a seed, top-p or high temperature for the phones' runner, or top-p without a temperature.
     """
     for option, value in (("--seed", sampling.seed), ("--top-p", sampling.top_p)):
         if runner == "native" and value is not None:
@@ -117,6 +111,11 @@ def check_sampling(runner: str, sampling: "Sampling") -> None:
                 f"{option} does not work with --runner native: the C++ runner of the phones has no "
                 "such setting; leave it out, or use --runner python"
             )
+    if runner == "native" and sampling.temperature > 1:
+        raise click.UsageError(
+            f"--temperature {sampling.temperature:g} does not work with --runner native, which takes 0 to 1; choose "
+            "one of these, or use --runner python"
+        )
     if sampling.top_p is not None and sampling.temperature == 0:
         raise click.UsageError(
             "--top-p does nothing at temperature 0, where the likeliest token is always taken; add "

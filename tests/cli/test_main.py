@@ -91,6 +91,8 @@ def test_no_arguments_show_the_help(capfd):
         ["generate", "p", "x", "--top-p", "0.9"],
         ["generate", "p", "x", "--runner", "native", "--temperature", "1", "--top-p", "0.9"],
         ["generate", "p", "x", "--max-new-tokens", "0"],
+        ["generate", "p", "x", "--runner", "native", "--temperature", "1.5"],
+        ["chat", "p", "--runner", "native", "--seed", "1"],
         ["generate", "p", "x", "--temperature", "-1"],
         ["evaluate", "c"],
     ],

@@ -2,121 +2,144 @@
 
 import dataclasses
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from export.byte_map import CATEGORIES, count_bytes
+from export.dedupe import share_constants
+from export.export import expected_weights
 from export.file_weights import read_weights
-from export.inspect import inspect_package, inspect_program
+from export.inspect import Report, inspect_package, inspect_program
 from export.integers import compare_integers
-from export.manifest import Manifest, parse_manifest
-from export.manifest_parts import record_recipe
+from export.layer_weights import name_weights, recipe_problems
+from export.manifest import Manifest, read_manifest
+from export.manifest_parts import LayerException, RecipeRecord
 from export.operators import find_expected, list_operators, unexpected_operators
 from export.package import Source, write_package
-from export.pte import read_pte
+from export.pte import Pte, read_pte
 from export.pte_values import KernelCall
 from model.errors import GateError
-from tests.export.manifest_corpus import endless
-from tests.export.small_package import SOURCES, bare_manifest
-from tests.export.tiny_programs import big_table, three_layers, tied_float, tied_integer, undelegated
+from quant.integers import QuantizedTensor
+from tests.export.tiny_programs import big_table, tied_float, tied_integer, undelegated
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory) -> Path:
-    """A real program in a package whose manifest describes it."""
-    path = tmp_path_factory.mktemp("inspect") / "package"
-    program = three_layers().path
-    bare = bare_manifest()
-    manifest = dataclasses.replace(
-        bare, memory=dataclasses.replace(bare.memory, program_bytes=program.stat().st_size, estimated_peak_bytes=10**7)
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A package that the export made, opened, with its checkpoint's matrices."""
+
+    package: Path
+    manifest: Manifest
+    pte: Pte
+    expected: list[tuple[str, QuantizedTensor | Tensor]]
+
+    def problems_with(self, **changes) -> list[str]:
+        """What is said of the program when the manifest claims something else."""
+        manifest = dataclasses.replace(self.manifest, **changes)
+        return list(inspect_program(self.pte, manifest, source="x", files=()).problems)
+
+
+def subject_of(made) -> Subject:
+    return Subject(
+        package=made.package, manifest=read_manifest((made.package / "manifest.json").read_bytes()),
+        pte=read_pte(made.package / "model.pte"), expected=expected_weights(made.checkpoint),
     )
-    write_package(path, manifest=manifest, files={**SOURCES, "model.pte": Source(role="program", content=program)})
-    return path
 
 
 @pytest.fixture(scope="module")
-def report(package):
-    return inspect_package(package)
+def other(other_int4) -> Subject:
+    """Two layers, an untied head, down_proj in INT8 because K = 80."""
+    return subject_of(other_int4)
 
 
-def problems_with(**changes) -> list[str]:
-    """What is said of the real program when the manifest claims something else."""
-    manifest = dataclasses.replace(parse_manifest(endless()), **changes)
-    return list(inspect_program(read_pte(three_layers().path), manifest, source="x", files=()).problems)
+@pytest.fixture(scope="module")
+def tied(tiny_int4) -> Subject:
+    return subject_of(tiny_int4)
+
+
+@pytest.fixture(scope="module")
+def report(other) -> Report:
+    return inspect_package(other.package)
 
 
 def test_a_true_package_has_no_problem(report):
     assert report.problems == ()
 
 
-def test_every_layer_is_listed_with_the_scheme_of_its_own_bytes(report):
-    assert [layer.name for layer in report.layers] == [name for name, _ in three_layers().expected]
-    for layer, (name, tensor) in zip(report.layers, three_layers().expected, strict=True):
+@pytest.mark.parametrize("made", ["tiny_int4", "tiny_float", "tiny_bounded"])
+def test_every_other_package_of_the_export_has_no_problem(made, request):
+    assert inspect_package(request.getfixturevalue(made).package).problems == ()
+
+
+def test_every_layer_is_listed_with_the_scheme_of_its_own_bytes(report, other):
+    assert [layer.name for layer in report.layers] == [name for name, _ in other.expected]
+    for layer, (name, tensor) in zip(report.layers, other.expected, strict=True):
         assert (layer.scheme, layer.bits, layer.group_size) == (
             tensor.scheme.scheme, tensor.scheme.bits, tensor.scheme.group_size
         ), name
         assert layer.shape == tuple(tensor.codes.shape)
         assert layer.activations == ("float" if name == "embedding" else "int8-dynamic")
+    assert {layer.scheme for layer in report.layers} == {"int4-group", "int8-channel"}
 
 
-def test_the_whole_export_path_keeps_every_integer():
-    assert compare_integers(read_pte(three_layers().path), three_layers().expected) == []
+def test_the_whole_export_path_keeps_every_integer(other, tied):
+    for subject in (other, tied):
+        assert compare_integers(subject.pte, subject.expected) == []
 
 
-def test_caches_are_listed_by_layer_as_the_manifest_says(report):
-    said = endless()["cache"]
-    assert [(c.slots, c.dtype, c.bytes) for c in report.caches] == [
-        (layer["slots"], layer["dtype"], layer["bytes"]) for layer in said["layers"]
-    ]
-    assert report.cache_bytes == said["bytes"] < report.planned_bytes
+def test_caches_are_listed_by_layer_as_the_manifest_says(report, other):
+    said = other.manifest.cache
+    assert [(c.slots, c.dtype, c.bytes) for c in report.caches] == [(c.slots, c.dtype, c.bytes) for c in said.layers]
+    assert len(report.caches) == 2
+    assert report.cache_bytes == said.bytes < report.planned_bytes
 
 
-def test_context_window_chunk_and_constants_are_told(report):
-    assert (report.context, report.window, report.chunk) == ({"kind": "endless", "tokens": 64}, 16, 8)
-    assert report.constants["get_eos_ids"] == [2, 3]
-    assert report.constants["get_max_seq_len"] == 8
+def test_context_window_chunk_and_constants_are_told(report, other):
+    context = {"kind": other.manifest.context.kind, "tokens": other.manifest.context.tokens}
+    assert (report.context, report.window, report.chunk) == (context, other.manifest.window, other.manifest.chunk)
+    assert report.constants["get_max_seq_len"] == other.manifest.chunk
+    assert report.constants["get_max_context_len"] == other.manifest.context.tokens
 
 
-def test_every_instruction_and_node_is_counted_once(report):
-    calls = [c for c in read_pte(three_layers().path).method().instructions if isinstance(c, KernelCall)]
+def test_every_instruction_and_node_is_counted_once(report, other):
+    calls = [c for c in other.pte.method().instructions if isinstance(c, KernelCall)]
     assert sum(use.count for use in report.operators if use.backend == "kernel") == len(calls)
     products = [use.count for use in report.operators if use.operator == "FullyConnected"]
-    assert products == [3 * 7 + 1]
+    assert products == [2 * 7 + 1]
     assert all(use.reason for use in report.operators if use.backend == "kernel")
 
 
-def test_json_holds_all_and_is_json(report):
+def test_json_holds_all_and_is_json(report, other):
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    assert len(data["layers"]) == 23
+    assert len(data["layers"]) == 2 * 7 + 2
     assert data["problems"] == []
     assert sum(data["bytes"].values()) == data["program_bytes"]
-    assert {f["path"] for f in data["files"]} == set(SOURCES)
+    assert {f["path"] for f in data["files"]} == {f.path for f in other.manifest.files}
 
 
 def test_lines_name_every_kind_with_its_layers(report):
     text = "\n".join(report.lines())
-    assert "attention.q_proj [64, 64]: int4-group in groups of 32, activations int8-dynamic" in text
-    assert "feed_forward.down_proj [64, 150]: int8-channel" in text
-    assert "(layers 0-2)" in text
-    assert "layer 2: 71 slots of int8, 5,964 bytes" in text
+    assert "attention.q_proj [128, 64]: int4-group in groups of 32, activations int8-dynamic" in text
+    assert "feed_forward.down_proj [64, 80]: int8-channel, activations int8-dynamic" in text
+    assert "(layers 0-1)" in text
+    assert f"layer 1: {report.caches[1].slots} slots of int8, {report.caches[1].bytes:,} bytes" in text
     assert report.lines()[-1].startswith("no problem")
 
 
-def test_a_zip_gives_the_same_report_as_its_folder(package, report, tmp_path):
-    manifest = parse_manifest(json.loads((package / "manifest.json").read_text()))
-    files = {f.path: Source(role=f.role, content=package / f.path) for f in manifest.files}
+def test_a_zip_gives_the_same_report_as_its_folder(other, report, tmp_path):
+    files = {f.path: Source(role=f.role, content=other.package / f.path) for f in other.manifest.files}
     zipped = tmp_path / "package.zip"
-    write_package(zipped, manifest=dataclasses.replace(manifest, files=()), files=files, zipped=True)
+    write_package(zipped, manifest=dataclasses.replace(other.manifest, files=()), files=files, zipped=True)
     again = inspect_package(zipped)
     assert dataclasses.replace(again, source=report.source) == report
 
 
-def test_a_flipped_byte_in_the_package_fails_before_anything_is_read(package, tmp_path):
-    import shutil
-
+def test_a_flipped_byte_in_the_package_fails_before_anything_is_read(other, tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(package, copy)
+    shutil.copytree(other.package, copy)
     content = bytearray((copy / "model.pte").read_bytes())
     content[-100] ^= 1
     (copy / "model.pte").write_bytes(content)
@@ -126,30 +149,28 @@ def test_a_flipped_byte_in_the_package_fails_before_anything_is_read(package, tm
 
 # bytes
 
-@pytest.mark.parametrize("lowered", [tied_integer, tied_float, big_table, three_layers, undelegated])
-def test_every_byte_of_a_program_is_accounted_for(lowered):
-    pte = read_pte(lowered().path)
+@pytest.mark.parametrize("lowered", [tied_integer, tied_float, big_table, undelegated, "other", "tied"])
+def test_every_byte_of_a_program_is_accounted_for(lowered, request):
+    pte = request.getfixturevalue(lowered).pte if isinstance(lowered, str) else read_pte(lowered().path)
     counts = count_bytes(pte, read_weights(pte))
     assert tuple(counts) == CATEGORIES
-    assert sum(counts.values()) == lowered().path.stat().st_size
+    assert sum(counts.values()) == pte.path.stat().st_size
     assert counts["other"] == 0
     assert counts["program"] == pte.program_bytes
 
 
-def test_codes_and_scales_count_what_the_layers_need():
-    pte = read_pte(three_layers().path)
-    counts = count_bytes(pte, read_weights(pte))
-    tensors = dict(three_layers().expected)
-    del tensors["head"]  # tied, but too small to be shared: less than a page
-    codes = sum(t.codes.numel() * t.scheme.bits // 8 for t in tensors.values())
-    twice = tensors["embedding"].codes.numel() // 2
-    assert counts["codes"] == codes + twice
+@pytest.mark.parametrize("name", ["other", "tied"])
+def test_codes_count_what_the_layers_need_and_a_tied_table_once(name, request):
+    subject = request.getfixturevalue(name)
+    counts = count_bytes(subject.pte, read_weights(subject.pte))
+    tensors = dict(subject.expected)
+    if name == "tied":
+        del tensors["head"]
+    assert counts["codes"] == sum(t.codes.numel() * t.scheme.bits // 8 for t in tensors.values())
     assert counts["float_weights"] == 0
 
 
 def test_a_shared_table_counts_once(tmp_path):
-    from export.dedupe import share_constants
-
     table = dict(big_table().expected)["head"]
     share_constants(big_table().path, tmp_path / "shared.pte")
     for path, copies in ((big_table().path, 2), (tmp_path / "shared.pte", 1)):
@@ -159,8 +180,8 @@ def test_a_shared_table_counts_once(tmp_path):
 
 # programs that are not what they should be
 
-def test_a_bare_program_of_integers_has_no_problem():
-    report = inspect_package(three_layers().path)
+def test_a_bare_program_of_integers_has_no_problem(other):
+    report = inspect_package(other.package / "model.pte")
     assert report.problems == ()
     assert report.recipe is None
     assert report.layers[1].name.startswith("delegate ")
@@ -190,8 +211,8 @@ def test_an_operator_without_a_reason_is_a_problem():
     ]
 
 
-def test_arithmetic_on_activations_is_a_problem_and_on_positions_is_not():
-    method = read_pte(three_layers().path).method()
+def test_arithmetic_on_activations_is_a_problem_and_on_positions_is_not(other):
+    method = other.pte.method()
     assert unexpected_operators(method) == []
     wide = next(i for i, v in enumerate(method.values) if len(getattr(v, "sizes", ())) == 3)
     added = dataclasses.replace(method, instructions=(*method.instructions, KernelCall("aten::add.out", (wide, wide))))
@@ -206,74 +227,61 @@ def test_expected_operators_are_found_with_and_without_overload():
         assert find_expected(f"aten::{product}.out") is None
 
 
-def recipe_with(manifest: Manifest, name: str, scheme: str):
-    bits = {"float": 32, "int4-group": 4, "int8-channel": 8}[scheme]
-    layers = {}
-    for layer, tensor in three_layers().expected[:-1]:
-        group = 32 if tensor.scheme.scheme == "int4-group" else None
-        layers[layer] = {"scheme": tensor.scheme.scheme, "bits": tensor.scheme.bits, "group_size": group,
-                         "reason": tensor.scheme.reason}
-    layers[name] = {"scheme": scheme, "bits": bits, "group_size": 32 if bits == 4 else None, "reason": "a test"}
-    return record_recipe("8da4w-g32", group_size=32, layers=layers)
+def recipe_with(subject: Subject, name: str, scheme: str) -> RecipeRecord:
+    """The manifest's recipe, but with one layer said to be of another scheme."""
+    bits = {"int4-group": 4, "int8-channel": 8}[scheme]
+    changed = LayerException(scheme=scheme, bits=bits, group_size=32 if bits == 4 else None, reason="a test")
+    recipe = subject.manifest.recipe
+    return dataclasses.replace(recipe, exceptions={**recipe.exceptions, name: changed})
 
 
-def test_a_layer_of_another_scheme_than_the_manifests_is_named():
-    manifest = parse_manifest(endless())
-    recipe = recipe_with(manifest, "layers.1.feed_forward.down_proj", "int4-group")
-    assert problems_with(recipe=recipe) == [
+def test_a_layer_of_another_scheme_than_the_manifests_is_named(other):
+    assert other.problems_with(recipe=recipe_with(other, "layers.1.feed_forward.down_proj", "int4-group")) == [
         "layers.1.feed_forward.down_proj: the file holds int8-channel, the manifest says int4-group in groups of 32"
     ]
 
 
-def test_the_tied_heads_scheme_is_the_tables():
-    manifest = parse_manifest(endless())
-    recipe = recipe_with(manifest, "embedding", "int8-channel")
-    assert [problem.split(":")[0] for problem in problems_with(recipe=recipe)] == ["embedding", "head"]
+def test_a_tied_heads_scheme_is_the_tables_and_an_untied_ones_its_own(other, tied):
+    for subject, named in ((tied, ["embedding", "head"]), (other, ["embedding"])):
+        problems = subject.problems_with(recipe=recipe_with(subject, "embedding", "int8-channel"))
+        assert [problem.split(":")[0] for problem in problems] == named
 
 
-def test_a_float_weight_under_an_integer_recipe_is_named():
-    """The float program's output layer against a recipe of integers."""
-    from export.layer_weights import name_weights, recipe_problems
-
-    pte = read_pte(tied_float().path)
-    layers, _ = name_weights(list(read_weights(pte)), None)
-    named = [dataclasses.replace(layer, name=name) for layer, name in zip(
-        layers, ("embedding", "layers.0.attention.q_proj", "head"), strict=True)]
-    assert recipe_problems(named, parse_manifest(endless()).recipe) == [
-        f"{name}: the file holds float, the manifest says int4-group in groups of 32"
-        for name in ("embedding", "layers.0.attention.q_proj", "head")
-    ]
+def test_a_float_program_under_an_integer_recipe_has_every_layer_named(tiny_float, tied):
+    program = read_pte(tiny_float.package / "model.pte")
+    problems = inspect_program(program, tied.manifest, source="x", files=()).problems
+    named = [line.split(":")[0] for line in problems if "the file holds float, the manifest says int4-group" in line]
+    assert named == [name for name, _ in tied.expected]
 
 
-def test_activations_that_stayed_float_are_named():
-    from export.layer_weights import name_weights, recipe_problems
-
-    manifest = parse_manifest(endless())
-    layers, _ = name_weights(list(read_weights(read_pte(three_layers().path))), manifest.model.config)
+def test_activations_that_stayed_float_are_named(other):
+    layers, _ = name_weights(list(read_weights(other.pte)), other.manifest.model.config)
     layers[5] = dataclasses.replace(layers[5], activations="float")
-    assert recipe_problems(layers, manifest.recipe) == [
+    assert recipe_problems(layers, other.manifest.recipe) == [
         "layers.0.feed_forward.gate_proj: its activations are float, the recipe's int8-dynamic"
     ]
 
 
-def test_another_model_than_the_manifests_is_told():
-    manifest = parse_manifest(endless())
-    config = dataclasses.replace(manifest.model.config, num_layers=2, global_layers=(1,))
-    problems = problems_with(model=dataclasses.replace(manifest.model, config=config))
-    assert "22 linear layers, the manifest's model 1 and 15" in problems[0]
-    config = dataclasses.replace(manifest.model.config, num_kv_heads=1)
-    problems = problems_with(model=dataclasses.replace(manifest.model, config=config))
-    assert "layers.0.attention.k_proj: the file's matrix is [32, 64], the manifest's [16, 64]" in problems
+def test_another_model_than_the_manifests_is_told(other):
+    model = other.manifest.model
+    fewer = dataclasses.replace(model.config, num_layers=1, global_layers=(), no_rope_layers=())
+    problems = other.problems_with(model=dataclasses.replace(model, config=fewer))
+    assert "15 linear layers, the manifest's model 1 and 8" in problems[0]
+    narrower = dataclasses.replace(model.config, num_kv_heads=1)
+    problems = other.problems_with(model=dataclasses.replace(model, config=narrower))
+    assert "layers.0.attention.k_proj: the file's matrix is [64, 64], the manifest's [32, 64]" in problems
 
 
-def test_caches_and_numbers_that_differ_from_the_manifest_are_told():
-    manifest = parse_manifest(endless())
-    layers = (dataclasses.replace(manifest.cache.layers[0], slots=22), *manifest.cache.layers[1:])
-    problems = problems_with(cache=dataclasses.replace(manifest.cache, layers=layers, bytes=9827), chunk=7)
-    assert problems == [
-        "the program keeps 9828 bytes between calls, the manifest says 9827",
-        "layer 0: the cache is 23 slots of int8 (1932 bytes), the manifest says 22 of int8 (1932)",
-        "the program's get_max_seq_len is 8, the manifest says 7",
+def test_caches_and_numbers_that_differ_from_the_manifest_are_told(other):
+    cache = other.manifest.cache
+    first = cache.layers[0]
+    layers = (dataclasses.replace(first, slots=first.slots - 1), *cache.layers[1:])
+    chunk = other.manifest.chunk
+    assert other.problems_with(cache=dataclasses.replace(cache, layers=layers, bytes=1), chunk=chunk - 1) == [
+        f"the program keeps {cache.bytes} bytes between calls, the manifest says 1",
+        f"layer 0: the cache is {first.slots} slots of int8 ({first.bytes} bytes), the manifest says "
+        f"{first.slots - 1} of int8 ({first.bytes})",
+        f"the program's get_max_seq_len is {chunk}, the manifest says {chunk - 1}",
     ]
 
 

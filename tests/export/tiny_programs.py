@@ -92,37 +92,6 @@ def big_table() -> Lowered:
 
 
 @functools.cache
-def three_layers() -> Lowered:
-    """The program that `manifest_corpus.endless()` describes, through the export's own lowering; K = 150 is INT8."""
-    from export.program import Program
-    from export.xnnpack import lower, write_pte
-    from model.config import ModelConfig
-    from model.transformer import Transformer
-    from quant.embedding import QuantizedEmbedding
-    from quant.linear import build_linear
-    from tests.export.manifest_corpus import endless
-
-    torch.manual_seed(5)
-    described = endless()
-    config = ModelConfig.from_json(described["model"]["config"])
-    model = Transformer(config, cache_dtype="int8").eval().requires_grad_(False)
-    table = quantize_absmax(model.embedding.weight, INT4)
-    expected = [("embedding", table)]
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear) and name != "head":
-            tensor = quantize_absmax(module.weight, INT8 if name.endswith("down_proj") else INT4)
-            expected.append((name, tensor))
-            model.set_submodule(name, build_linear(tensor))
-    model.set_submodule("embedding", QuantizedEmbedding(table))
-    model.set_submodule("head", build_linear(table))
-    program = Program(model, context=64, chunk=8, bounded=False, cache_dtype="int8")
-    path = Path(_FOLDER.name) / "three_layers.pte"
-    write_pte(lower(program, {"get_max_seq_len": 8, "get_max_context_len": 64, "get_eos_ids": [2, 3]}), path)
-    example = (torch.tensor([[3, 95, 0]]), torch.tensor([0]))
-    return Lowered(path=path, expected=(*expected, ("head", table)), module=program, example=example)
-
-
-@functools.cache
 def undelegated() -> Lowered:
     """The float program as portable kernels: what an export must never ship."""
     module = tied_float().module

@@ -1,6 +1,6 @@
 """What all tests share: the path of ../shared, few threads, and the rule that a skip nobody expects is a failure.
 
-Packages that tests share are built by tests/export/conftest.py.
+Packages that tests share are made by tests/packages.py.
 """
 
 import fnmatch
@@ -76,3 +76,6 @@ def pytest_configure(config: pytest.Config) -> None:
     expected = os.environ.get("POCKETLM_EXPECTED_SKIPS")
     if expected:
         config.pluginmanager.register(ExpectedSkips(read_patterns(ROOT / expected)), "expected-skips")
+
+
+from tests.packages import other_int4, tiny_bounded, tiny_float, tiny_int4  # noqa: E402, F401  fixtures for all folders

@@ -1,0 +1,143 @@
+"""A chat never ends: thousands of tokens through small windows, exact attention, constant memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from chat.window import Context
+from export.runner import PteRunner
+from model.rope import inverse_frequencies
+from model.transformer import Transformer
+from quant.checkpoint import build_model
+from tests.packages import CHUNK, CONTEXT, ROOT, TINY, Made
+
+_RELATIVE = 1e-5  # of max(1, max |logit|); docs/numerics.md
+_TOKENS = 5_000
+# Past the local window's first wrap (64), its ring's (79), the context (241), its ring's (256), and far beyond.
+_CHECKED = (63, 64, 78, 79, 80, 240, 241, 255, 256, 257, 300, 1_000, 2_559, 2_560, 4_999)
+_MEMORY_BYTES = 1 << 20
+
+
+def float64_logits(model: Transformer, ids: list[int], last: int) -> Tensor:
+    """An independent reference: plain float64 attention with explicit bands, from far enough back to be exact.
+
+    A position's logits depend on nothing further back than all layers' windows together. Shapes: T, H, G, D as ever.
+    """
+    config = model.config
+    windows = [CONTEXT if config.is_global(i) else config.sliding_window for i in range(config.num_layers)]
+    first = max(0, last + 1 - sum(windows))
+    positions = torch.arange(first, last + 1, dtype=torch.float64)
+    distance = positions[:, None] - positions
+    angles = positions[:, None] * inverse_frequencies(config)
+    turn = torch.polar(torch.ones_like(angles), angles)[:, None]  # complex [T, 1, D/2]
+
+    def norm(x: Tensor) -> Tensor:
+        return x / (x.pow(2).mean(-1, keepdim=True) + config.norm_eps).sqrt()
+
+    def weight(module: torch.nn.Module) -> Tensor:
+        return module.weight.detach().double()  # type: ignore[union-attr, operator]
+
+    def turned(x: Tensor) -> Tensor:
+        return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * turn).flatten(-2)
+
+    x = weight(model.embedding)[ids[first : last + 1]]
+    for layer, window in zip(model.layers, windows, strict=True):
+        attention, feed_forward = layer.attention, layer.feed_forward  # type: ignore[union-attr]
+        h = norm(x) * weight(layer.attention_norm)  # type: ignore[arg-type]
+        q, k, v = ((h @ weight(p).T).unflatten(-1, (-1, config.head_dim))
+                   for p in (attention.q_proj, attention.k_proj, attention.v_proj))  # type: ignore[union-attr]
+        q, k = norm(turned(q)), norm(turned(k))
+        k, v = (y.repeat_interleave(config.num_heads // config.num_kv_heads, dim=1) for y in (k, v))
+        scores = torch.einsum("thd,shd->hts", q, k) / config.head_dim**0.5
+        scores = scores.masked_fill((distance < 0) | (distance >= window), -torch.inf)
+        x = x + torch.einsum("hts,shd->thd", scores.softmax(-1), v).flatten(-2) @ weight(attention.o_proj).T  # type: ignore[union-attr]
+        h = norm(x) * weight(layer.feed_forward_norm)  # type: ignore[arg-type]
+        gate = torch.nn.functional.silu(h @ weight(feed_forward.gate_proj).T)  # type: ignore[union-attr]
+        x = x + (gate * (h @ weight(feed_forward.up_proj).T)) @ weight(feed_forward.down_proj).T  # type: ignore[union-attr]
+    return (norm(x[-1]) * weight(model.norm)) @ weight(model.head).T
+
+
+def tokens(count: int) -> list[int]:
+    return torch.randint(0, TINY.vocab_size, (count,), generator=torch.Generator().manual_seed(3)).tolist()
+
+
+def test_five_thousand_tokens_attend_exactly_past_every_wrap(tiny_float: Made) -> None:
+    runner = PteRunner(tiny_float.package / "model.pte", chunk=CHUNK, context=Context(kind="endless", tokens=CONTEXT))
+    model, ids = build_model(tiny_float.checkpoint), tokens(_TOKENS)
+    worst = 0.0
+    for at, token in enumerate(ids):
+        logits = runner.logits([token], at)
+        if at in _CHECKED:
+            expected = float64_logits(model, ids, at)
+            error = float((logits - expected).abs().max()) / max(1.0, float(expected.abs().max()))
+            worst = max(worst, error)
+            assert error <= _RELATIVE, f"position {at}: {error:.2g}"
+    print(f"\nworst relative error over {len(_CHECKED)} positions: {worst:.2g}")
+
+
+def test_chunks_across_every_wrap_attend_exactly(tiny_float: Made) -> None:
+    runner = PteRunner(tiny_float.package / "model.pte", chunk=CHUNK, context=Context(kind="endless", tokens=CONTEXT))
+    model, ids = build_model(tiny_float.checkpoint), tokens(1_000)
+    at = 0
+    for count in (16, 7, 16, 16, 3, 16, 5, 16, 16, 1, 16, 11) * 8:  # chunk edges fall before, on and after the wraps
+        if at + count > len(ids):
+            break
+        logits = runner.logits(ids[at : at + count], at)
+        at += count
+        expected = float64_logits(model, ids, at - 1)
+        assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max())), f"up to {at}"
+    assert at > 3 * CONTEXT
+
+
+def test_starting_over_sees_nothing_of_the_chat_before(tiny_float: Made) -> None:
+    runner = PteRunner(tiny_float.package / "model.pte", chunk=CHUNK, context=Context(kind="endless", tokens=CONTEXT))
+    model, ids = build_model(tiny_float.checkpoint), tokens(700)
+    runner.logits(ids, 0)
+    runner.reset()
+    again = list(reversed(ids))[:300]
+    for at in range(0, 300, 12):  # crosses the context at 241 over a ring that is full of the old chat
+        logits = runner.logits(again[at : at + 12], at)
+        expected = float64_logits(model, again, at + 11)
+        assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max())), f"up to {at + 12}"
+
+
+_MEMORY_SCRIPT = """
+import json, sys
+from pathlib import Path
+from chat.window import Context
+from export.runner import PteRunner
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+runner = PteRunner(Path(sys.argv[1]), chunk=16, context=Context(kind="endless", tokens=241))
+seen = {}
+for at in range(5_000):
+    runner.logits([at % 300], at)
+    if at + 1 in (1_000, 5_000):
+        seen[at + 1] = resident()
+print(json.dumps(seen))
+"""
+
+
+def test_memory_after_five_thousand_tokens_is_that_after_one_thousand(tiny_int4: Made) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _MEMORY_SCRIPT, str(tiny_int4.package / "model.pte")]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    seen = json.loads(out.strip().splitlines()[-1])
+    growth = seen["5000"] - seen["1000"]
+    print(f"\nresident memory grew by {growth} bytes from token 1,000 to 5,000")
+    assert abs(growth) < _MEMORY_BYTES
+
+
+def test_the_manifest_says_what_the_program_keeps(tiny_int4: Made, tiny_float: Made, tiny_bounded: Made) -> None:
+    from export.package import open_package
+    from export.pte import read_pte
+
+    for made in (tiny_int4, tiny_float, tiny_bounded):
+        with open_package(made.package) as package:
+            planned = read_pte(Path(package.path("program"))).method().planned_mutable_bytes
+            assert planned == package.manifest.cache.bytes == sum(c.bytes for c in package.manifest.cache.layers)

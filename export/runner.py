@@ -22,10 +22,11 @@ def load_method(program_path: Path) -> Any:
     Raises:
         ValueError: the runtime refuses the file; the message carries the runtime's own.
     """
-    import executorch.kernels.quantized  # noqa: F401  registers the kernels that the program calls
-    from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
     from executorch.runtime import Runtime
 
+    from export.native_child import load_kernels
+
+    load_kernels()
     try:
         return Runtime.get().load_program(program_path).load_method("forward")
     except RuntimeError as error:

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("-o", dest="output", type=Path, help="also write the result here")
     given = parser.parse_args()
     named = {name: Path(path) for name, _, path in (item.partition("=") for item in given.packages)}
-    result = {"benchmark": "decode_depth", "date": date.today().isoformat(), "machine": describe_machine()}
+    result: dict[str, object] = {"benchmark": "decode_depth", "date": date.today().isoformat(), "machine": describe_machine()}
     result |= measure(named, depth=given.depth, tokens=given.tokens, repeats=given.repeats)
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")

@@ -1,4 +1,4 @@
-"""The module that is exported: `forward(tokens, position)` around the one decoder, over caches of ExecuTorch's operators.
+"""The module that is exported: `forward(tokens, position)` around the one decoder, over ExecuTorch's cache operators.
 
 Every layer attends in one of two ways, chosen at run time by `torch.cond`: while nothing has left its window, causal
 attention from the first slot on, whose cost is the depth's; afterwards, attention over the whole ring under a mask.
@@ -7,6 +7,7 @@ Shapes: T new tokens, S cache slots, H query heads, G key-value heads, D head wi
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import executorch.kernels.quantized  # noqa: F401  registers quantized_decomposed::embedding_*
@@ -119,11 +120,13 @@ class Program(nn.Module):
         config = model.config
         self.model, self.chunk, self.context = model, chunk, context
         self.table = ExportTable(model.embedding) if isinstance(model.embedding, QuantizedEmbedding) else None
+        self.shapes: list[CacheShape] = []  # one a layer
         self.caches = nn.ModuleList()
         for layer in range(config.num_layers):
             window = cache_window(config, layer, context)
             slots = cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded)
             shape = CacheShape(slots=slots, window=window, ring=not (bounded and window >= context))
+            self.shapes.append(shape)
             self.caches.append(
                 ExportCache(shape, num_kv_heads=config.num_kv_heads, head_dim=config.head_dim, dtype=cache_dtype)
             )
@@ -132,11 +135,12 @@ class Program(nn.Module):
         offsets_T = torch.arange(tokens.shape[1])
         steps = self._steps(position, offsets_T)
 
-        def attend_with(cache: ExportCache) -> Attend:
-            return lambda q, k, v: cache.attend(q, k, v, steps[cache.shape])
+        def attend_with(cache: nn.Module, step: Step) -> Attend:
+            assert isinstance(cache, ExportCache)
+            return lambda q, k, v: cache.attend(q, k, v, step)
 
         x = self.table(tokens) if self.table is not None else self.model.embedding(tokens)
-        attends = [attend_with(cache) for cache in self.caches]  # type: ignore[arg-type]
+        attends = [attend_with(cache, steps[shape]) for cache, shape in zip(self.caches, self.shapes, strict=True)]
         x = self.model.run_layers(x, self.model.positions(position + offsets_T), attends)
         return self.model.head(x[:, -1])
 
@@ -148,7 +152,7 @@ class Program(nn.Module):
         false, makes every later cond wait for the copy. `export.checks` verifies the outcome in the lowered program.
         """
         steps: dict[CacheShape, Step] = {}
-        shapes = {cache.shape: None for cache in self.caches}
+        shapes = list(dict.fromkeys(self.shapes))
         guard = position < 0
         masks: dict[CacheShape, tuple[Tensor, Tensor]] = {}
         last = position + offsets_T.shape[0] - 1
@@ -169,14 +173,14 @@ class Program(nn.Module):
         return steps
 
 
-def _nothing_hidden(shape: CacheShape):  # type: ignore[no-untyped-def]
+def _nothing_hidden(shape: CacheShape) -> Callable[[Tensor, Tensor], Tensor]:
     def build(position: Tensor, offsets_T: Tensor) -> Tensor:
         return torch.zeros(offsets_T.shape[0], shape.slots)
 
     return build
 
 
-def _hidden_builder(shape: CacheShape):  # type: ignore[no-untyped-def]
+def _hidden_builder(shape: CacheShape) -> Callable[[Tensor, Tensor], Tensor]:
     """+inf where a query must not see a slot, 0 where it may: float32 [T, S]."""
 
     def build(position: Tensor, offsets_T: Tensor) -> Tensor:

@@ -78,8 +78,9 @@ def make_package(
 @functools.cache
 def _code_hash() -> str:
     digest = hashlib.sha256()
-    files = [f for source in _SOURCES for f in ([ROOT / source] if source.endswith(".py") else (ROOT / source).rglob("*"))]
-    for file in sorted(f for f in files if f.suffix in (".py", ".json")):
+    places = [ROOT / source for source in _SOURCES]
+    files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
+    for file in sorted(file for file in files if file.suffix in (".py", ".json")):
         digest.update(f"\n{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 

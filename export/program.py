@@ -165,10 +165,10 @@ class Program(nn.Module):
         for shape in shapes:
             positions_T = position + offsets_T
             indices = (positions_T % shape.slots if shape.ring else positions_T).unsqueeze(0)
-            wrapped, mask = masks.get(shape, (None, None))
+            made = masks.get(shape)
             steps[shape] = Step(
-                indices=indices, position=position, mask=mask,
-                wrapped=None if wrapped is None else torch.logical_or(wrapped, guard),
+                indices=indices, position=position, mask=None if made is None else made[1],
+                wrapped=None if made is None else torch.logical_or(made[0], guard),
             )
         return steps
 

@@ -14,8 +14,8 @@ from model.checkpoint_info import CheckpointInfo
 from model.files import dump_json, read_json, sha256_file
 from quant.recipe import find_recipe
 
-_RUNTIME_BYTES = 48 << 20  # runtime, its threads and libraries; measured, see docs/numerics.md
-_TOKENIZER_FACTOR = 12  # a tokenizer.json in memory against its file
+_RUNTIME_BYTES = 48 << 20  # an allowance for the runtime, its threads and libraries; never measured on a phone
+_TOKENIZER_FACTOR = 8  # a tokenizer.json in the C++ reader's memory against its file: docs/log.md, 2026-11-20
 _VERSIONS = ("executorch", "torch", "torchao")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from export.manifest_parts import Golden
 from export.manifest_rules import MIN_GOLDEN_STEPS
 from export.runner import PteRunner
+from model.errors import GateError
 from model.tokenizer import TokenizerSpec
 from model.tokenizer_readers import Tokenizer
 
@@ -26,18 +27,29 @@ def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec,
     Args:
         runner: over the exported file; its cache is overwritten.
         room: positions of a bounded context, None for an endless one.
+
+    Raises:
+        ValueError: a bounded context is too short for the prompt and 16 new tokens.
+        GateError: the program's logits are not finite.
     """
     prompt_ids = tokenizer.encode(PROMPT, first=True)
+    if room is not None and room < len(prompt_ids):
+        raise ValueError(_too_short(room, len(prompt_ids)))
     steps = STEPS if room is None else min(STEPS, room - len(prompt_ids) + 1)
     ids: list[int] = []
     rows: list[Tensor] = []
     logits = _one_by_one(runner, prompt_ids)
     while True:
+        if not bool(torch.isfinite(logits).all()):
+            raise GateError(f"the program's logits are not finite after {len(prompt_ids) + len(ids)} tokens: "
+                            "its numbers overflow; check the checkpoint's weights")
         rows.append(logits)
         ids.append(int(logits.argmax()))
         if len(ids) >= steps or ids[-1] in spec.stop_ids:
             break
         logits = runner.logits([ids[-1]], len(prompt_ids) + len(ids) - 1)
+    if len(ids) < MIN_GOLDEN_STEPS and ids[-1] not in spec.stop_ids:
+        raise ValueError(_too_short(room, len(prompt_ids)))
     floor = _noise_floor(runner, prompt_ids, ids, rows)
     margins = [_rounded(float(top[0] - top[1])) for top in (row.topk(2).values for row in rows)]
     compared = next((i for i, margin in enumerate(margins) if margin < floor), len(margins))
@@ -46,6 +58,11 @@ def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec,
         prompt=spec.bos_text + PROMPT, prompt_ids=tuple(prompt_ids), ids=tuple(ids[:keep]),
         text=tokenizer.decode(ids[:compared]), margins=tuple(margins[:keep]), noise_floor=floor, compared=compared,
     )
+
+
+def _too_short(room: int | None, prompt: int) -> str:
+    return (f"a bounded context of {room} tokens is too short for the golden prompt ({prompt} tokens) and "
+            f"{MIN_GOLDEN_STEPS} new ones; give --max-context {prompt + MIN_GOLDEN_STEPS - 1} or more")
 
 
 def _one_by_one(runner: PteRunner, ids: list[int]) -> Tensor:

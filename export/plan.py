@@ -1,6 +1,7 @@
 """What an export will make, decided before any work: context, chunk and every layer's cache. Loads no torch."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from chat.window import Context
 from export.manifest_parts import Cache, CacheLayer
@@ -11,7 +12,8 @@ from model.config import ModelConfig
 from quant.recipe import find_recipe
 
 _INT8_HEAD_EXTRA = 5  # bytes: a float32 scale and an int8 zero point per (token, head)
-_ENDLESS, _BOUNDED = "endless", "bounded"
+_ENDLESS: Final = "endless"
+_BOUNDED: Final = "bounded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,11 @@ def plan_package(
         cache_dtype: "float" or "int8", from the recipe.
 
     Raises:
-        ValueError: a chunk that does not fit the context.
+        ValueError: a number below 1, or a chunk that does not fit the context.
     """
+    for name, value in (("--max-context", max_context), ("--prefill-chunk", prefill_chunk)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1 token")
     notes = []
     context = max_context
     if context is None:

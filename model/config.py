@@ -2,18 +2,33 @@
 
 import dataclasses
 import difflib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+ROPE_LAYOUTS = ("interleaved", "halves")
 
 @dataclass(frozen=True, kw_only=True)
 class RopeScaling:
-    """Llama 3.1's frequency scaling (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`)."""
+    """Llama 3.1's frequency scaling (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`).
+
+    Raises:
+        ValueError: a number that is not positive, or bands that do not follow each other.
+    """
 
     factor: float
     low_freq_factor: float
     high_freq_factor: float
     original_context: int  # tokens
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "low_freq_factor", "high_freq_factor"):
+            _check_number(f"rope_scaling.{name}", getattr(self, name), above_zero=True)
+        _check_integer("rope_scaling.original_context", self.original_context, least=1)
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise ValueError(f"rope_scaling.low_freq_factor {self.low_freq_factor} must be below high_freq_factor "
+                             f"{self.high_freq_factor}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +36,7 @@ class ModelConfig:
     """Everything that decides the arithmetic of the decoder.
 
     Raises:
-        ValueError: widths that do not fit together, or a layer index out of range.
+        ValueError: a value of another type or out of range, widths that do not fit together, a layer that is not there.
     """
 
     vocab_size: int
@@ -47,14 +62,23 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "dim", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_dim",
                      "sliding_window", "max_context"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            _check_integer(name, getattr(self, name), least=1)
+        _check_integer("temperature_floor", self.temperature_floor, least=0)
+        for name in ("norm_eps", "rope_theta", "temperature_scale"):
+            _check_number(name, getattr(self, name), above_zero=name != "temperature_scale")
+        for name in ("qk_norm", "tied"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false")
+        if self.rope_layout not in ROPE_LAYOUTS:
+            raise ValueError(f"rope_layout is {self.rope_layout!r}; known: {', '.join(ROPE_LAYOUTS)}")
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd; rotary positions need pairs")
         for name in ("global_layers", "no_rope_layers"):
             layers = getattr(self, name)
+            if not isinstance(layers, tuple) or any(type(i) is not int for i in layers):
+                raise ValueError(f"{name} is {layers!r}; it must be a list of layer indices")
             if sorted(set(layers)) != list(layers) or any(not 0 <= i < self.num_layers for i in layers):
                 raise ValueError(f"{name} {list(layers)} must be increasing indices below {self.num_layers}")
 
@@ -80,22 +104,44 @@ class ModelConfig:
         """Reads what `to_json` wrote, strictly.
 
         Raises:
-            ValueError: an unknown or missing key; the message names the nearest known one.
+            ValueError: an unknown or missing key (the message names the nearest known one), or a value of a wrong kind.
         """
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        for key in data:
-            if key not in fields:
-                near = difflib.get_close_matches(key, fields, n=1)
-                raise ValueError(f"unknown model setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        missing = [n for n, f in fields.items() if n not in data and f.default is dataclasses.MISSING]
-        if missing:
-            raise ValueError(f"model settings are missing: {', '.join(missing)}")
+        _check_keys(cls, data, "model setting")
         values = dict(data)
-        values["global_layers"] = tuple(values["global_layers"])
-        values["no_rope_layers"] = tuple(values.get("no_rope_layers", ()))
+        for name in ("global_layers", "no_rope_layers"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
         if values.get("rope_scaling") is not None:
+            _check_keys(RopeScaling, values["rope_scaling"], "RoPE scaling setting")
             values["rope_scaling"] = RopeScaling(**values["rope_scaling"])
         return cls(**values)
+
+
+def _check_keys(kind: type, data: Any, what: str) -> None:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{what}s must be an object of names and values, not {data!r}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in data:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            raise ValueError(f"unknown {what} {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    missing = [n for n, f in fields.items() if n not in data and f.default is dataclasses.MISSING]
+    if missing:
+        raise ValueError(f"{what}s are missing: {', '.join(missing)}")
+
+
+def _check_integer(name: str, value: Any, *, least: int) -> None:
+    if type(value) is not int:
+        raise ValueError(f"{name} is {value!r}; it must be an integer")
+    if value < least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}")
+
+
+def _check_number(name: str, value: Any, *, above_zero: bool) -> None:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number")
+    if value < 0 or (above_zero and value == 0):
+        raise ValueError(f"{name} is {value}; it must be {'above 0' if above_zero else 'at least 0'}")
 
 
 PRESETS: dict[str, ModelConfig] = {

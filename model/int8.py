@@ -1,13 +1,17 @@
 """INT8 per (token, head), asymmetric: the arithmetic of ExecuTorch's quantized caches and queries, in plain torch.
 
-Source of the formula: `quantized_decomposed.choose_qparams_per_token_asymmetric` (torch/ao/quantization/fx/_decomposed.py),
-which the phones run as a kernel of the same name. Range [-128, 127], the interval always holds zero.
+Source of the formula: the kernel that phones run (executorch, kernels/quantized/cpu/op_choose_qparams.cpp and
+op_quantize.cpp). `quantized_decomposed.choose_qparams_per_token_asymmetric` in torch has the same name and differs in
+small ranges: the kernel's scale is never below 6.1e-5 (and 0.1 where all is zero), torch's never below 1.2e-7.
+Range [-128, 127], the interval always holds zero.
 """
 
 import torch
 from torch import Tensor
 
 _QMIN, _QMAX = -128, 127
+_SMALLEST_SCALE = float(torch.tensor(6.1e-5))  # float32, as the kernel has it
+_ZERO_SCALE = 0.1  # where the scale's reciprocal would be infinite
 
 
 def quantize_per_head(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -20,14 +24,16 @@ def quantize_per_head(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         codes int8 [..., D], scale float32 [..., 1], zero point int8 [..., 1].
     """
     x = x.to(torch.float32)
-    low = x.amin(dim=-1, keepdim=True).clamp(max=0.0)
-    high = x.amax(dim=-1, keepdim=True).clamp(min=0.0)
-    scale = ((high - low) / (_QMAX - _QMIN)).clamp(min=torch.finfo(torch.float32).eps)
-    from_low = low / scale
-    from_high = high / scale
-    # The end whose rounding error is smaller decides where zero lies.
-    zero = torch.where(_QMIN + from_low + _QMAX + from_high > 0, _QMIN - from_low, _QMAX - from_high)
-    zero = zero.clamp(_QMIN, _QMAX).round()
+    low = x.amin(dim=-1, keepdim=True).clamp(max=0.0).to(torch.float64)
+    high = x.amax(dim=-1, keepdim=True).clamp(min=0.0).to(torch.float64)
+    own = (high - low) / (_QMAX - _QMIN)  # float64: the difference of two float32 may overflow
+    own = torch.where(own.to(torch.float32).reciprocal().isinf(), _ZERO_SCALE, own)
+    scale = own.clamp(min=_SMALLEST_SCALE).to(torch.float32)
+    # Zero lies where the range's own scale puts it, also when the smallest scale stretches that range.
+    from_low, from_high = low / own, high / own
+    # The end whose rounding error is smaller decides.
+    zero = torch.where(-from_low > from_high + 1, _QMIN - from_low, _QMAX - from_high)
+    zero = zero.clamp(_QMIN, _QMAX).to(torch.float32).round()
     codes = torch.clamp(torch.round(x * (1.0 / scale)) + zero, _QMIN, _QMAX)
     return codes.to(torch.int8), scale, zero.to(torch.int8)
 

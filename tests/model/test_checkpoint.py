@@ -66,7 +66,7 @@ def test_a_tokenizer_survives_the_trip_through_json(tmp_path):
     ({"quantization": {"recipe": "x", "group_size": 32, "layers": []}}, "'layers' is"),
     ({"quantization": {"recipe": "x", "group_size": "32", "layers": {}}}, "'group_size' is '32'"),
     ({"quantization": {"recipe": "x", "group_size": 32, "layers": {"head": {"bits": 4}}}}, "layer 'head' must have"),
-    ({"config": CONFIG.to_json() | {"dim": "wide"}}, "'config' is malformed"),
+    ({"config": CONFIG.to_json() | {"dim": "wide"}}, "dim is 'wide'; it must be an integer"),
     ({"config": CONFIG.to_json() | {"widht": 3}}, "unknown model setting 'widht'"),
 ])
 def test_a_description_that_is_not_ours_is_refused_by_key(folder, change, message):

@@ -73,10 +73,11 @@ def _replace(partial: Path, path: Path) -> None:
         path.rename(old)
         try:
             partial.rename(path)
-        except OSError:
-            old.rename(path)
-            raise
-        _remove(old)
+        finally:  # whatever happened in between, Ctrl-C too
+            if path.exists():
+                _remove(old)
+            else:
+                old.rename(path)
 
 
 def _remove(path: Path) -> None:
@@ -101,7 +102,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); copy or write it again") from None
 
 

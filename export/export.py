@@ -99,7 +99,7 @@ def export_package(
     check_target(out, overwrite=overwrite)
     plans = [plan_export(info, target, max_context=max_context, prefill_chunk=prefill_chunk,
                          bounded=bounded) for target in known]
-    _check_tokenizer(checkpoint, info.tokenizer)
+    _check_tokenizer(checkpoint, info.tokenizer, info.config.vocab_size)
     if len(plans) == 1:
         return ExportSummary(packages=(_export_one(checkpoint, info, plans[0], out, out, zipped, overwrite),))
     with atomic_output(out, overwrite=overwrite) as partial:
@@ -111,9 +111,14 @@ def export_package(
         ))
 
 
-def _check_tokenizer(checkpoint: Path, spec: TokenizerSpec | None) -> None:
+def _check_tokenizer(checkpoint: Path, spec: TokenizerSpec | None, vocab_size: int) -> None:
     if spec is None:
         raise ValueError(f"{checkpoint} has no tokenizer, and a package needs one; convert from a folder that has it")
+    if spec.kind == "sentencepiece" and spec.vocab_size < vocab_size:
+        raise ValueError(
+            f"{checkpoint}: the model's table has {vocab_size} rows, {spec.file} only {spec.vocab_size} pieces; the "
+            "phones' runner crashes on an id without a piece: cut the table, or give a tokenizer.json"
+        )
     differing = check_cpp_agreement(checkpoint, spec)
     if differing:
         raise GateError(

@@ -22,15 +22,18 @@ _CHECKED = (63, 64, 78, 79, 80, 240, 241, 255, 256, 257, 300, 1_000, 2_559, 2_56
 _MEMORY_BYTES = 1 << 20
 
 
-def float64_logits(model: Transformer, ids: list[int], last: int) -> Tensor:
+def float64_logits(model: Transformer, ids: list[int], last: int, *, start: int = 0) -> Tensor:
     """An independent reference: plain float64 attention with explicit bands, from far enough back to be exact.
 
-    A position's logits depend on nothing further back than all layers' windows together. Shapes: T, H, G, D as ever.
+    A position's logits depend on nothing further back than all layers' windows together.
+
+    Args:
+        last: index of the token whose logits are wanted; the first token stands at position `start`.
     """
     config = model.config
     windows = [CONTEXT if config.is_global(i) else config.sliding_window for i in range(config.num_layers)]
     first = max(0, last + 1 - sum(windows))
-    positions = torch.arange(first, last + 1, dtype=torch.float64)
+    positions = start + torch.arange(first, last + 1, dtype=torch.float64)
     distance = positions[:, None] - positions
     angles = positions[:, None] * inverse_frequencies(config)
     turn = torch.polar(torch.ones_like(angles), angles)[:, None]  # complex [T, 1, D/2]
@@ -103,6 +106,17 @@ def test_starting_over_sees_nothing_of_the_chat_before(tiny_float: Made) -> None
         logits = runner.logits(again[at : at + 12], at)
         expected = float64_logits(model, again, at + 11)
         assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max())), f"up to {at + 12}"
+
+
+def test_attention_is_as_exact_at_position_ten_million(tiny_float: Made) -> None:
+    runner = PteRunner(tiny_float.package / "model.pte", chunk=CHUNK, context=Context(kind="endless", tokens=CONTEXT))
+    model, ids, start = build_model(tiny_float.checkpoint), tokens(400), 10_000_000
+    for at in range(0, 400, CHUNK):
+        logits = runner.logits(ids[at : at + CHUNK], start + at)
+        last = at + CHUNK - 1
+        if last >= 2 * CONTEXT - 100:  # by then nothing in either layer's reach is older than the first token
+            expected = float64_logits(model, ids, last, start=start)
+            assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max()))
 
 
 _MEMORY_SCRIPT = """

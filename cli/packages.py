@@ -1,12 +1,16 @@
 """The commands about packages as files: `export` makes them, `inspect` looks into one."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.command import PocketCommand
 from cli.options import PATH, json_option, one_output, output_option, write_options
 from cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from export.inspect import Report
 
 
 def _targets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -101,12 +105,20 @@ def inspect(terminal: Terminal, package: Path, strict: bool, as_json: bool) -> N
 
     report = inspect_package(package)
     terminal.result(report.to_json(), report.lines(), as_json=as_json)
-    if strict and report.problems:
-        from model.errors import GateError
+    if strict:
+        check_strict(package, report)
 
-        first, *more = report.problems
-        raise GateError(
-            f"{package} is not fully quantized and delegated: {first}"
-            + (f" (and {len(more)} more)" if more else "")
-            + "; export it again with a recipe that fits"
-        )
+
+def check_strict(package: Path, report: "Report") -> None:
+    """Refuses whatever is not as it should be, and every float matrix even where the recipe asks for it.
+
+    Raises:
+        GateError: the first problem, and how many more there are.
+    """
+    from export.layer_weights import float_problems
+    from model.errors import GateError
+
+    problems = list(dict.fromkeys([*report.problems, *float_problems(report.layers)]))
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise GateError(f"{package} fails --strict: {problems[0]}{more}; export it again with a recipe that fits")

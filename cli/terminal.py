@@ -9,6 +9,7 @@ import ctypes
 import faulthandler
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,24 @@ from typing import Any, TextIO
 
 from model.files import dump_json
 
+CLEAR_LINE = "\r\033[K"
+
 # The packages whose log records are the program's own words.
 OWN_LOGGERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "pocketlm", "quant")
+
+
+class OwnLog(logging.StreamHandler[TextIO]):
+    """The program's own log on stderr: a line a record, or during a step its newest record behind the step's label."""
+
+    label = ""  # of the running step; "" outside of one
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.label or record.levelno >= logging.WARNING:
+            super().emit(record)
+        elif self.stream.isatty():
+            line = f"{self.label}: {record.getMessage()}"
+            self.stream.write(f"{CLEAR_LINE}{line[: shutil.get_terminal_size().columns - 1]}")
+            self.flush()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +45,7 @@ class Terminal:
     out: TextIO
     err: TextIO
     is_verbose: bool = False
+    own_log: OwnLog | None = None
 
     def result(self, data: Any, lines: Iterable[str], *, as_json: bool) -> None:
         """Prints a command's result: one JSON value for programs, or lines for people."""
@@ -49,19 +67,24 @@ class Terminal:
 
     @contextlib.contextmanager
     def step(self, label: str) -> Iterator[None]:
-        """One line on stderr with the seconds that the block took; on a terminal it stands there from the start."""
-        start = time.monotonic()
-        if self.err.isatty():
+        """One line on stderr with the seconds that the block took; on a terminal it shows what is being done."""
+        start, is_screen = time.monotonic(), self.err.isatty()
+        if is_screen:
             self.err.write(f"{label} ...")
             self.err.flush()
+        if self.own_log is not None and not self.is_verbose:
+            self.own_log.label = label
         try:
             yield
         except BaseException:
-            if self.err.isatty():
+            if is_screen:
                 self.err.write("\n")
             raise
+        finally:
+            if self.own_log is not None:
+                self.own_log.label = ""
         done = f"{label} {'.' * max(3, 60 - len(label))} {time.monotonic() - start:6.1f} s"
-        self.log(f"\r{done}" if self.err.isatty() else done)
+        self.log(f"{CLEAR_LINE}{done}" if is_screen else done)
 
 
 @contextlib.contextmanager
@@ -74,8 +97,8 @@ def own_terminal(*, is_verbose: bool) -> Iterator[Terminal]:
             faulthandler.enable(err)  # a crash in C++ must not be silent
             stack.callback(faulthandler.disable)
         stack.enter_context(_chatter_to(err if is_verbose else None))
-        stack.enter_context(_own_log(err))
-        yield Terminal(out=out, err=err, is_verbose=is_verbose)
+        own_log = stack.enter_context(_own_log(err))
+        yield Terminal(out=out, err=err, is_verbose=is_verbose, own_log=own_log)
 
 
 @contextlib.contextmanager
@@ -115,8 +138,8 @@ def _chatter_to(stream: TextIO | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_log(err: TextIO) -> Iterator[None]:
-    handler = logging.StreamHandler(err)
+def _own_log(err: TextIO) -> Iterator[OwnLog]:
+    handler = OwnLog(err)
     handler.setFormatter(logging.Formatter("%(message)s"))
     loggers = [logging.getLogger(name) for name in OWN_LOGGERS]
     before = [(logger.level, logger.propagate) for logger in loggers]
@@ -125,7 +148,7 @@ def _own_log(err: TextIO) -> Iterator[None]:
         logger.setLevel(logging.INFO)
         logger.propagate = False
     try:
-        yield
+        yield handler
     finally:
         for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.removeHandler(handler)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,6 +228,27 @@ def test_a_full_bounded_context_is_an_error_on_a_pipe_and_a_line_on_a_terminal()
         talk("x\n" * 9, context=bounded)
     done = talk("x\n" * 9, context=bounded, is_terminal=True)
     assert "the chat is full" in done.err
+
+
+def test_the_first_ctrl_c_on_a_terminal_ends_the_reply_and_not_the_chat():
+    class Interrupted(EchoEngine):
+        def stream(self, text, *, first, max_new_tokens):
+            for index, piece in enumerate(super().stream(text, first=first, max_new_tokens=max_new_tokens)):
+                if index == 2 and len(self.sent) == 1:
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield piece
+
+    engine, out = Interrupted(), io.StringIO()
+    before = signal.getsignal(signal.SIGINT)
+    Conversation(
+        terminal=Terminal(out=out, err=io.StringIO()),
+        package_id=PACKAGE,
+        open_session=lambda given: Session(engine, TURNS, ENDLESS, system=given),
+        max_new_tokens=100,
+        stdin=Screen("Hi\nHo\n"),
+    ).run()
+    assert out.getvalue() == "rep\nreply 2\n"
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def completion(prompt: str, *, context: Context = ENDLESS, as_json: bool = False, max_new_tokens: int = 100) -> Talk:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from cli.terminal import Terminal, own_terminal
+from cli.terminal import CLEAR_LINE, OwnLog, Terminal, own_terminal
 
 CHATTER = """
 import ctypes, logging, os, sys, warnings
@@ -105,6 +105,20 @@ def test_emphasis_stands_only_on_a_terminal_without_no_color(monkeypatch):
     assert Terminal(out=io.StringIO(), err=io.StringIO()).bold("x") == "x"
     monkeypatch.setenv("NO_COLOR", "1")
     assert Terminal(out=Screen(), err=Screen()).bold("x") == "x"
+
+
+def test_during_a_step_a_terminal_shows_the_newest_record_and_a_pipe_none():
+    for screen in (Screen(), io.StringIO()):
+        log = OwnLog(screen)
+        terminal = Terminal(out=io.StringIO(), err=screen, own_log=log)
+        with terminal.step("3/5 export"):
+            log.handle(logging.makeLogRecord({"msg": "lowering", "levelno": logging.INFO}))
+            log.handle(logging.makeLogRecord({"msg": "odd", "levelno": logging.WARNING}))
+        log.handle(logging.makeLogRecord({"msg": "after", "levelno": logging.INFO}))
+        said = screen.getvalue()
+        assert ("lowering" in said) == screen.isatty()
+        assert "odd\n" in said and said.endswith("after\n")
+        assert (CLEAR_LINE in said) == screen.isatty()
 
 
 def test_a_step_ends_with_its_seconds_on_stderr():

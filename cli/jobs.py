@@ -40,8 +40,8 @@ def quantize_job(
     from quant.checkpoint import plan_checkpoint, quantize_checkpoint
 
     if dry_run:
+        check_target(out, overwrite=overwrite, source=source)
         summary = plan_checkpoint(source, recipe=recipe, group_size=group_size)
-        check_target(out, overwrite=overwrite)
     else:
         summary = quantize_checkpoint(source, out, recipe=recipe, group_size=group_size, overwrite=overwrite)
     verb, end = ("would write ", "nothing was written") if dry_run else ("", f"next: pocketlm export {out} package/")

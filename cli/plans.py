@@ -7,7 +7,7 @@ from typing import Any
 from cli.report import Result, size
 from export.plan import ExportPlan
 from export.plan import plan_export as resolve
-from export.target import find_target
+from export.target import PACKAGE_NAMES, find_target
 from model.checkpoint import WEIGHTS_FILE, read_info
 from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig, find_preset
@@ -27,8 +27,8 @@ def plan_random(out: Path, *, preset: str, overwrite: bool) -> Result:
 
 def plan_convert(source: Path, out: Path, *, overwrite: bool) -> Result:
     """The checkpoint that `convert` would write; every tensor is accounted for, none is read."""
+    check_target(out, overwrite=overwrite, source=source)
     foreign = open_foreign(source)
-    check_target(out, overwrite=overwrite)
     reader = foreign.reader
     num_bytes = sum(prod(reader.shape(name)) * reader.dtype(name).itemsize for name in foreign.names.values())
     return _checkpoint(out, foreign.config, family=foreign.family, preset=None, num_bytes=num_bytes)
@@ -69,7 +69,7 @@ def plan_packages(
     known = [find_target(name) for name in targets]
     info = read_info(checkpoint)
     read_plan(checkpoint, info)
-    check_target(out, overwrite=overwrite)
+    check_target(out, overwrite=overwrite, source=checkpoint, parts=PACKAGE_NAMES if len(known) > 1 else ())
     data: dict[str, Any] = {"dry_run": True, "packages": []}
     lines = []
     for target in known:

@@ -1,7 +1,6 @@
 """Checkpoint to package: plan, lower, check the written file, measure its golden prompt, write the package."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,12 +19,12 @@ from export.plan import ExportPlan, plan_export
 from export.program import Program
 from export.pte import read_pte
 from export.runner import PteRunner
-from export.target import find_target
+from export.target import PACKAGE_NAMES, find_target
 from export.xnnpack import lower, write_pte
 from model.checkpoint import read_info
 from model.checkpoint_info import CheckpointInfo
 from model.errors import GateError
-from model.files import atomic_output, check_target
+from model.files import atomic_output, check_target, working_folder
 from model.tokenizer import TokenizerSpec, check_cpp_agreement, load_tokenizer
 from quant.checkpoint import build_model, load_quantized, read_plan
 from quant.integers import QuantizedTensor
@@ -96,13 +95,14 @@ def export_package(
     known = [find_target(name) for name in targets]
     info = read_info(checkpoint)
     read_plan(checkpoint, info)
-    check_target(out, overwrite=overwrite)
+    parts = PACKAGE_NAMES if len(known) > 1 else ()
+    check_target(out, overwrite=overwrite, source=checkpoint, parts=parts)
     plans = [plan_export(info, target, max_context=max_context, prefill_chunk=prefill_chunk,
                          bounded=bounded) for target in known]
     _check_tokenizer(checkpoint, info.tokenizer, info.config.vocab_size)
     if len(plans) == 1:
         return ExportSummary(packages=(_export_one(checkpoint, info, plans[0], out, out, zipped, overwrite),))
-    with atomic_output(out, overwrite=overwrite) as partial:
+    with atomic_output(out, overwrite=overwrite, parts=parts) as partial:
         suffix = ".zip" if zipped else ""
         return ExportSummary(packages=tuple(
             _export_one(checkpoint, info, plan, partial / (plan.target.name + suffix),
@@ -135,9 +135,8 @@ def _export_one(
     notes = [*plan.notes, *filter(None, [template_note(checkpoint)])]
     for note in notes:
         _log.info("note: %s", note)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.partial-") as folder:
-        program = Path(folder) / "model.pte"
+    with working_folder(out) as folder:
+        program = folder / "model.pte"
         _lower_to(program, checkpoint, info, plan)
         pte = read_pte(program)
         _log.info("checking codes, scales, delegates and caches in the written file")

@@ -32,6 +32,10 @@ TARGETS: dict[str, Target] = {
 }
 
 
+# What the folder that holds the packages of several targets may contain.
+PACKAGE_NAMES = tuple(f"{name}{suffix}" for name in TARGETS for suffix in ("", ".zip"))
+
+
 def find_target(name: str) -> Target:
     """The target of that name.
 

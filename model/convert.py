@@ -26,9 +26,7 @@ def convert(source: Path, out: Path, *, overwrite: bool = False) -> CheckpointIn
             finite, the tokenizer disagrees with the vocabulary, or `out` exists.
         EnvironmentFault: the disk is full.
     """
-    check_target(out, overwrite=overwrite)
-    if out.resolve() in (source.resolve(), *source.resolve().parents):
-        raise ValueError(f"{out} holds the source {source}, which replacing it would destroy; name another output")
+    check_target(out, overwrite=overwrite, source=source)
     foreign = open_foreign(source)
     config, preset = foreign.config, find_preset_name(foreign.config)
     _log.info("%s: %s, %s parameters%s", source.name, foreign.family, f"{config.num_parameters:,}",

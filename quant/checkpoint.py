@@ -71,12 +71,9 @@ def quantize_checkpoint(
 
     Raises:
         ValueError: `source` is quantized already, damaged or not finite; the recipe or the group size is impossible;
-            learned scales do not fit the recipe; `out` exists and `overwrite` is False, or is `source` or around it.
+            learned scales do not fit the recipe; `out` exists and `overwrite` is False, or it is in or around `source`.
     """
-    check_target(out, overwrite=overwrite)
-    inside, outside = source.resolve(), out.resolve()
-    if inside == outside or outside in inside.parents:
-        raise ValueError(f"the output {out} would replace its own source {source}; name another output")
+    check_target(out, overwrite=overwrite, source=source)
     job = _prepare(source, recipe, group_size)
     for name, reason in job.summary.exceptions.items():
         _log.info("%s: %s, because %s", name, job.plan[name].scheme, reason)

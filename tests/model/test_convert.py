@@ -292,13 +292,17 @@ def test_an_output_that_exists_is_kept_unless_told_otherwise(source, tmp_path):
     with pytest.raises(ValueError, match="exists already; pass --overwrite"):
         convert(source, tmp_path / "out")
     assert (tmp_path / "out" / "precious").exists()
+    with pytest.raises(ValueError, match="holds precious, which pocketlm has not written"):
+        convert(source, tmp_path / "out", overwrite=True)
+    (tmp_path / "out" / "precious").unlink()
     convert(source, tmp_path / "out", overwrite=True)
-    assert not (tmp_path / "out" / "precious").exists()
+    convert(source, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("out", ["hf", "."])
 def test_the_source_is_never_overwritten(source, tmp_path, out):
-    with pytest.raises(ValueError, match="which replacing it would destroy"):
+    with pytest.raises(ValueError, match="would destroy the input"):
         convert(source, tmp_path / out, overwrite=True)
     assert (source / "model.safetensors").exists()
 

@@ -38,10 +38,18 @@ def measure(packages: dict[str, Path], *, depth: int, tokens: int, repeats: int)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     first = next(iter(medians.values()))
     return {
-        "depth": depth, "tokens": tokens, "repeats": repeats,
-        "packages": {name: {"context": contexts[name].tokens, "tokens_per_s": round(median, 1),
-                            "runs": [round(rate, 1) for rate in rates[name]], "ratio_to_first": round(median / first, 3)}
-                     for name, median in medians.items()},
+        "depth": depth,
+        "tokens": tokens,
+        "repeats": repeats,
+        "packages": {
+            name: {
+                "context": contexts[name].tokens,
+                "tokens_per_s": round(median, 1),
+                "runs": [round(rate, 1) for rate in rates[name]],
+                "ratio_to_first": round(median / first, 3),
+            }
+            for name, median in medians.items()
+        },
     }
 
 
@@ -54,7 +62,11 @@ def main() -> None:
     parser.add_argument("-o", dest="output", type=Path, help="also write the result here")
     given = parser.parse_args()
     named = {name: Path(path) for name, _, path in (item.partition("=") for item in given.packages)}
-    result: dict[str, object] = {"benchmark": "decode_depth", "date": date.today().isoformat(), "machine": describe_machine()}
+    result: dict[str, object] = {
+        "benchmark": "decode_depth",
+        "date": date.today().isoformat(),
+        "machine": describe_machine(),
+    }
     result |= measure(named, depth=given.depth, tokens=given.tokens, repeats=given.repeats)
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")

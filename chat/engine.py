@@ -67,8 +67,9 @@ class IdRunner(Protocol[SamplerIn]):
     def prefill(self, ids: Sequence[int], position: int) -> None:
         """Writes the ids to the cache from `position` on."""
 
-    def generate_ids(self, prompt_ids: Sequence[int], position: int, max_new_tokens: int,
-                     sampler: SamplerIn) -> Iterator[int]:
+    def generate_ids(
+        self, prompt_ids: Sequence[int], position: int, max_new_tokens: int, sampler: SamplerIn
+    ) -> Iterator[int]:
         """Writes the prompt from `position` on and yields new ids, each computed when it is asked for.
 
         A token is written when the one after it is computed, so the last is not. It may end after a stop id.
@@ -81,8 +82,9 @@ class IdRunner(Protocol[SamplerIn]):
 class TokenEngine(Generic[Sampler]):
     """An `Engine` over a tokenizer and a runner of ids."""
 
-    def __init__(self, tokenizer: Tokenizer, runner: IdRunner[Sampler], *, stop_ids: Sequence[int],
-                 sampler: Sampler) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, runner: IdRunner[Sampler], *, stop_ids: Sequence[int], sampler: Sampler
+    ) -> None:
         self._tokenizer = tokenizer
         self._runner = runner
         self._stop_ids = frozenset(stop_ids)

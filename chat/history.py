@@ -49,8 +49,11 @@ class SavedChat:
 
 def to_json(chat: SavedChat) -> dict[str, Any]:
     """The chat as the JSON value that `from_json` reads."""
-    return {"schema_version": SCHEMA_VERSION, "package_id": chat.package_id,
-            "messages": [{"role": m.role, "content": m.content} for m in chat.messages]}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "package_id": chat.package_id,
+        "messages": [{"role": m.role, "content": m.content} for m in chat.messages],
+    }
 
 
 def from_json(data: Any) -> SavedChat:
@@ -65,15 +68,19 @@ def from_json(data: Any) -> SavedChat:
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ValueError(f"schema_version is {version!r}; it must be a whole number from 1 on")
     if version > SCHEMA_VERSION:
-        raise ValueError(f"this chat was saved by a newer version (schema {version}, this program reads "
-                         f"{SCHEMA_VERSION}); update the program")
+        raise ValueError(
+            f"this chat was saved by a newer version (schema {version}, this program reads "
+            f"{SCHEMA_VERSION}); update the program"
+        )
     _check_keys(data, _KEYS, "a saved chat")
     if not isinstance(data["package_id"], str):
         raise ValueError(f"package_id must be a text, not {_kind(data['package_id'])}")
     if not isinstance(data["messages"], list):
         raise ValueError(f"messages must be a list, not {_kind(data['messages'])}")
-    return SavedChat(package_id=data["package_id"],
-                     messages=tuple(_message(index, value) for index, value in enumerate(data["messages"])))
+    return SavedChat(
+        package_id=data["package_id"],
+        messages=tuple(_message(index, value) for index, value in enumerate(data["messages"])),
+    )
 
 
 def save(chat: SavedChat, path: Path) -> None:
@@ -130,6 +137,12 @@ def _check_keys(data: dict[str, Any], known: set[str], what: str) -> None:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number",
-             float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return "null" if value is None else names[type(value)]

@@ -36,8 +36,9 @@ class CacheShape:
         return self.slots - self.window + 1 if self.wraps else self.slots
 
 
-def cache_shape(kind: Literal["local", "global"], *, window: int, chunk: int, context: int,
-                is_endless: bool) -> CacheShape:
+def cache_shape(
+    kind: Literal["local", "global"], *, window: int, chunk: int, context: int, is_endless: bool
+) -> CacheShape:
     """The cache of a layer, by the rule in docs/architecture.md.
 
     Args:
@@ -108,10 +109,14 @@ def visible_slots(position: int, count: int, shape: CacheShape) -> list[list[boo
         ValueError: the chunk is larger than the cache allows, or it passes the end of a cache that does not wrap.
     """
     if count > shape.max_chunk:
-        raise ValueError(f"a chunk of {count} tokens needs {shape.window + count - 1} slots for a window of "
-                         f"{shape.window}, but there are {shape.slots}; write at most {shape.max_chunk} tokens at once")
+        raise ValueError(
+            f"a chunk of {count} tokens needs {shape.window + count - 1} slots for a window of "
+            f"{shape.window}, but there are {shape.slots}; write at most {shape.max_chunk} tokens at once"
+        )
     if not shape.wraps and position + count > shape.slots:
-        raise ValueError(f"positions {position} to {position + count - 1} pass the end of a cache of {shape.slots} "
-                         "positions that does not wrap; start a new chat")
+        raise ValueError(
+            f"positions {position} to {position + count - 1} pass the end of a cache of {shape.slots} "
+            "positions that does not wrap; start a new chat"
+        )
     held = positions_held(position + count, shape.slots)
     return [[p in visible_positions(q, shape.window) for p in held] for q in range(position, position + count)]

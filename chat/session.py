@@ -58,8 +58,15 @@ class Session:
         ValueError: the package takes no system message.
     """
 
-    def __init__(self, engine: Engine, turns: Turns, context: Context, *, system: str | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        turns: Turns,
+        context: Context,
+        *,
+        system: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._turns = turns
         self._context = context
@@ -96,8 +103,11 @@ class Session:
             return Mark(first_visible_position=0, first_visible_turn=self._num_forgotten, is_partial=False)
         starts = [min(start, self.position) for start in self._starts]  # counted apart, a text may have more tokens
         seen = mark(starts, self.position, self._context)
-        return Mark(first_visible_position=seen.first_visible_position, is_partial=seen.is_partial,
-                    first_visible_turn=seen.first_visible_turn + self._num_forgotten)
+        return Mark(
+            first_visible_position=seen.first_visible_position,
+            is_partial=seen.is_partial,
+            first_visible_turn=seen.first_visible_turn + self._num_forgotten,
+        )
 
     def send(self, user_text: str, *, max_new_tokens: int = DEFAULT_NEW_TOKENS) -> Iterator[str]:
         """Streams the reply's text; `reply` tells afterwards how it went. Leaving the loop early cancels the turn.
@@ -162,19 +172,31 @@ class Session:
         roles = ["system"] + [message.role for message in messages[num_system:]]
         reserve = min(reserve, max(0, self._context.tokens - lengths[0]))
         kept = restore(roles, lengths, self._context, reserve)
-        ends = list(accumulate(lengths[kept.first:], initial=lengths[0]))
-        starts = [end for end, role in zip(ends, roles[kept.first:], strict=False) if role == "user"]
-        return _Fit(kept=kept, messages=messages[:num_system] + messages[num_system + kept.first - 1:],
-                    starts=(0, *starts[1:]) if starts else (), num_forgotten=roles[:kept.first].count("user"))
+        ends = list(accumulate(lengths[kept.first :], initial=lengths[0]))
+        starts = [end for end, role in zip(ends, roles[kept.first :], strict=False) if role == "user"]
+        return _Fit(
+            kept=kept,
+            messages=messages[:num_system] + messages[num_system + kept.first - 1 :],
+            starts=(0, *starts[1:]) if starts else (),
+            num_forgotten=roles[: kept.first].count("user"),
+        )
 
     def _next_plan(self, user_text: str, wanted: int) -> _Plan:
         text = self._turns.next_text(user_text, lost=self._lost)
         prompt_tokens = self._engine.count(text, first=False)
         position = self._engine.position
-        return _Plan(text=text, first=False, user_text=user_text, before=self._messages,
-                     starts=(*self._starts, position), num_forgotten=self._num_forgotten,
-                     prompt_tokens=prompt_tokens, wanted=wanted, note="",
-                     max_new_tokens=new_token_budget(position, prompt_tokens, wanted, self._context))
+        return _Plan(
+            text=text,
+            first=False,
+            user_text=user_text,
+            before=self._messages,
+            starts=(*self._starts, position),
+            num_forgotten=self._num_forgotten,
+            prompt_tokens=prompt_tokens,
+            wanted=wanted,
+            note="",
+            max_new_tokens=new_token_budget(position, prompt_tokens, wanted, self._context),
+        )
 
     def _first_plan(self, before: tuple[Message, ...], user_text: str, wanted: int) -> _Plan:
         user = Message(role="user", content=user_text)
@@ -182,10 +204,18 @@ class Session:
         fit = self._fit(before, reserve=alone + min(wanted, self._context.tokens // 4))
         text = self._turns.first_text((*fit.messages, user))
         prompt_tokens = self._engine.count(text, first=True)
-        return _Plan(text=text, first=True, user_text=user_text, before=before,
-                     starts=(*fit.starts, fit.kept.tokens) if fit.starts else (0,), num_forgotten=fit.num_forgotten,
-                     prompt_tokens=prompt_tokens, wanted=wanted, note=fit.kept.note,
-                     max_new_tokens=new_token_budget(0, prompt_tokens, wanted, self._context))
+        return _Plan(
+            text=text,
+            first=True,
+            user_text=user_text,
+            before=before,
+            starts=(*fit.starts, fit.kept.tokens) if fit.starts else (0,),
+            num_forgotten=fit.num_forgotten,
+            prompt_tokens=prompt_tokens,
+            wanted=wanted,
+            note=fit.kept.note,
+            max_new_tokens=new_token_budget(0, prompt_tokens, wanted, self._context),
+        )
 
     def _stream(self, plan: _Plan) -> Iterator[str]:
         self._is_busy, self._is_cancelled = True, False
@@ -226,15 +256,24 @@ class Session:
 
     def _record(self, plan: _Plan, stream: ReplyStream) -> None:
         end, note = self._end(plan, stream)
-        self._reply = Reply(text=stream.text, end=end, prompt_tokens=plan.prompt_tokens, new_tokens=stream.num_tokens,
-                            time_to_first_token_s=stream.time_to_first_token_s,
-                            decode_tokens_per_s=stream.decode_tokens_per_s, note=note)
+        self._reply = Reply(
+            text=stream.text,
+            end=end,
+            prompt_tokens=plan.prompt_tokens,
+            new_tokens=stream.num_tokens,
+            time_to_first_token_s=stream.time_to_first_token_s,
+            decode_tokens_per_s=stream.decode_tokens_per_s,
+            note=note,
+        )
         if not stream.num_tokens:
             if end == "cancelled":
                 return  # in the middle of the prompt: how much of it is in the cache is unknown
             raise ValueError("the engine ended without a single token; send the message again")
-        self._messages = (*plan.before, Message(role="user", content=plan.user_text),
-                          Message(role="assistant", content=stream.text))
+        self._messages = (
+            *plan.before,
+            Message(role="user", content=plan.user_text),
+            Message(role="assistant", content=stream.text),
+        )
         self._starts, self._num_forgotten = plan.starts, plan.num_forgotten
         self._lost = b"" if end == "stop" else stream.lost
         self._holds_chat = True

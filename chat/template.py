@@ -12,8 +12,10 @@ from chat.typed import neutralise
 ROLES = ("system", "user", "assistant")
 
 # What trimming takes away: Python's str.isspace, spelled out because Kotlin's and Swift's sets are others.
-WHITESPACE = ("\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
-              "\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
+WHITESPACE = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,10 @@ class ChatTemplate:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.roles) - set(ROLES))
         if unknown or not {"user", "assistant"} <= set(self.roles):
-            raise ValueError(f"a chat template has the roles {', '.join(sorted(self.roles))}; it needs user and "
-                             "assistant, may have system, and knows no other")
+            raise ValueError(
+                f"a chat template has the roles {', '.join(sorted(self.roles))}; it needs user and "
+                "assistant, may have system, and knows no other"
+            )
         if self.default_system is not None and "system" not in self.roles:
             raise ValueError("a chat template has a default system text but no role 'system' to write it with")
         if not self.end_of_turn or not self.roles["assistant"].suffix.startswith(self.end_of_turn[0]):
@@ -66,16 +70,19 @@ class ChatTemplate:
         return {
             "kind": "chat",
             "start": self.start,
-            "roles": {name: {"prefix": role.prefix, "suffix": role.suffix, "trim": role.trim}
-                      for name, role in self.roles.items()},
+            "roles": {
+                name: {"prefix": role.prefix, "suffix": role.suffix, "trim": role.trim}
+                for name, role in self.roles.items()
+            },
             "default_system": self.default_system,
             "generation_prompt": self.generation_prompt,
             "end_of_turn": list(self.end_of_turn),
             "alternates": self.alternates,
         }
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool,
-               specials: Iterable[str] | None = None) -> str:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool, specials: Iterable[str] | None = None
+    ) -> str:
         """The whole conversation as text, without BOS.
 
         Args:
@@ -116,8 +123,9 @@ class ChatTemplate:
         if self.alternates:
             turns = [message.role for message in messages if message.role != "system"]
             if any(role != ("user", "assistant")[i % 2] for i, role in enumerate(turns)):
-                raise ValueError("this model takes user and assistant messages in turn, the user's first; "
-                                 f"got {', '.join(turns)}")
+                raise ValueError(
+                    f"this model takes user and assistant messages in turn, the user's first; got {', '.join(turns)}"
+                )
 
 
 def delta(template: ChatTemplate, user_text: str, *, specials: Iterable[str] | None = None) -> str:
@@ -133,8 +141,9 @@ def delta(template: ChatTemplate, user_text: str, *, specials: Iterable[str] | N
     """
     user = template.roles["user"]
     known = None if specials is None else tuple(specials)
-    return (template.roles["assistant"].suffix + _wrap(user, _content(user, user_text, known))
-            + template.generation_prompt)
+    return (
+        template.roles["assistant"].suffix + _wrap(user, _content(user, user_text, known)) + template.generation_prompt
+    )
 
 
 def template_from_json(data: Any) -> ChatTemplate | CompletionOnly:
@@ -149,17 +158,33 @@ def template_from_json(data: Any) -> ChatTemplate | CompletionOnly:
         return CompletionOnly(reason=data["reason"])
     if kind != "chat":
         raise ValueError(f"a chat template's kind is {kind!r}; known: 'chat', 'completion'")
-    _expect(data, {"kind": str, "start": str, "roles": dict, "default_system": (str, type(None)),
-                   "generation_prompt": str, "end_of_turn": list, "alternates": bool}, "the chat template")
+    _expect(
+        data,
+        {
+            "kind": str,
+            "start": str,
+            "roles": dict,
+            "default_system": (str, type(None)),
+            "generation_prompt": str,
+            "end_of_turn": list,
+            "alternates": bool,
+        },
+        "the chat template",
+    )
     roles = {}
     for name, role in data["roles"].items():
         _expect(role, {"prefix": str, "suffix": str, "trim": bool}, f"role {name!r} of the chat template")
         roles[name] = Role(prefix=role["prefix"], suffix=role["suffix"], trim=role["trim"])
     if not all(isinstance(text, str) and text for text in data["end_of_turn"]):
         raise ValueError("the chat template's end_of_turn must be a list of texts that are not empty")
-    return ChatTemplate(start=data["start"], roles=roles, default_system=data["default_system"],
-                        generation_prompt=data["generation_prompt"], end_of_turn=tuple(data["end_of_turn"]),
-                        alternates=data["alternates"])
+    return ChatTemplate(
+        start=data["start"],
+        roles=roles,
+        default_system=data["default_system"],
+        generation_prompt=data["generation_prompt"],
+        end_of_turn=tuple(data["end_of_turn"]),
+        alternates=data["alternates"],
+    )
 
 
 def _wrap(role: Role, content: str) -> str:
@@ -177,8 +202,10 @@ def _expect(data: Any, types: Mapping[str, type | tuple[type, ...]], what: str) 
         raise ValueError(f"{what} must be an object, not {type(data).__name__}")
     wrong = sorted(set(data) ^ set(types))
     if wrong:
-        raise ValueError(f"{what} has the keys {', '.join(sorted(data))}; it must have {', '.join(sorted(types))} "
-                         f"(differing: {', '.join(wrong)})")
+        raise ValueError(
+            f"{what} has the keys {', '.join(sorted(data))}; it must have {', '.join(sorted(types))} "
+            f"(differing: {', '.join(wrong)})"
+        )
     for key, allowed in types.items():
         if not isinstance(data[key], allowed):
             raise ValueError(f"{what}: {key} is a {type(data[key]).__name__}, which is not allowed there")

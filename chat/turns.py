@@ -24,8 +24,9 @@ class Turns:
     stop_texts: tuple[str, ...]  # what ends a reply when a runner delivers it as text
 
     @classmethod
-    def of(cls, template: ChatTemplate | CompletionOnly, *, special_tokens: Mapping[int, str],
-           stop_ids: Sequence[int]) -> "Turns":
+    def of(
+        cls, template: ChatTemplate | CompletionOnly, *, special_tokens: Mapping[int, str], stop_ids: Sequence[int]
+    ) -> "Turns":
         """Takes the stop texts from the template's end-of-turn tokens and the stop ids' special texts."""
         ends = template.end_of_turn if isinstance(template, ChatTemplate) else ()
         stops = dict.fromkeys([*ends, *(special_tokens[i] for i in stop_ids if i in special_tokens)])
@@ -89,9 +90,10 @@ class Turns:
         if has_system:
             head += self._wrapped(bare, messages[0])
         elif self.template.default_system is not None:
-            head += bare.render([Message(role="system", content=self.template.default_system)],
-                                add_generation_prompt=False)
-        return [head] + [self._wrapped(bare, message) for message in messages[1 if has_system else 0:]]
+            head += bare.render(
+                [Message(role="system", content=self.template.default_system)], add_generation_prompt=False
+            )
+        return [head] + [self._wrapped(bare, message) for message in messages[1 if has_system else 0 :]]
 
     def _wrapped(self, bare: ChatTemplate, message: Message) -> str:
         clean = dataclasses.replace(message, content=replace_lone_surrogates(message.content))
@@ -111,8 +113,10 @@ def check_order(messages: Sequence[Message]) -> None:
     for index in range(first, len(messages)):
         expected = "assistant" if (index - first) % 2 else "user"
         if messages[index].role != expected:
-            raise ValueError(f"message {index} has the role {messages[index].role!r}, but it is the {expected}'s turn; "
-                             "after an optional system message user and assistant alternate")
+            raise ValueError(
+                f"message {index} has the role {messages[index].role!r}, but it is the {expected}'s turn; "
+                "after an optional system message user and assistant alternate"
+            )
 
 
 def to_regenerate(messages: Sequence[Message]) -> tuple[Message, ...]:

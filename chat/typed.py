@@ -31,8 +31,10 @@ def neutralise(text: str, specials: Iterable[str]) -> str:
     separator = next((s for s in SEPARATORS if not any(s in special for special in ordered)), None)
     if separator is None:
         names = " and ".join(f"U+{ord(s):04X}" for s in SEPARATORS)
-        raise ValueError(f"special tokens hold both {names}, so typed text cannot be kept apart from them; "
-                         "rename those tokens in the tokenizer")
+        raise ValueError(
+            f"special tokens hold both {names}, so typed text cannot be kept apart from them; "
+            "rename those tokens in the tokenizer"
+        )
     text = text.replace("\0", "")
     while any(special in text for special in ordered):
         for special in ordered:

@@ -70,8 +70,7 @@ def mark(turn_starts: Sequence[int], position: int, context: Context) -> Mark:
     turn = 0
     while turn + 1 < len(starts) and starts[turn + 1] <= first:
         turn += 1
-    return Mark(first_visible_position=first, first_visible_turn=turn,
-                is_partial=bool(starts) and starts[turn] < first)
+    return Mark(first_visible_position=first, first_visible_turn=turn, is_partial=bool(starts) and starts[turn] < first)
 
 
 def remaining(position: int, context: Context) -> int | None:
@@ -103,17 +102,23 @@ def new_token_budget(position: int, prompt_tokens: int, wanted: int, context: Co
         return wanted
     if left <= prompt_tokens:
         if prompt_tokens >= context.tokens:
-            raise ContextFullError(f"the message has {_tokens(prompt_tokens)} and this package holds {context.tokens} "
-                                   "in all; send a shorter message")
-        raise ContextFullError(f"the chat is full: the message has {_tokens(prompt_tokens)}, and of the package's "
-                               f"{context.tokens} only {left} are left; start a new chat")
+            raise ContextFullError(
+                f"the message has {_tokens(prompt_tokens)} and this package holds {context.tokens} "
+                "in all; send a shorter message"
+            )
+        raise ContextFullError(
+            f"the chat is full: the message has {_tokens(prompt_tokens)}, and of the package's "
+            f"{context.tokens} only {left} are left; start a new chat"
+        )
     return min(wanted, left - prompt_tokens)
 
 
 def context_end_sentence(context: Context) -> str:
     """What to tell the user when a reply was cut because a bounded context is full."""
-    return (f"the reply stops here because the chat has reached this package's limit of {context.tokens} tokens; "
-            "start a new chat to go on")
+    return (
+        f"the reply stops here because the chat has reached this package's limit of {context.tokens} tokens; "
+        "start a new chat to go on"
+    )
 
 
 def restore(roles: Sequence[str], lengths: Sequence[int], context: Context, reserve: int) -> Kept:
@@ -137,8 +142,10 @@ def restore(roles: Sequence[str], lengths: Sequence[int], context: Context, rese
     system_tokens = lengths[0] if has_system else 0
     room = context.tokens - reserve - system_tokens
     if room < 0:
-        raise ValueError(f"the system message of {system_tokens} tokens and {reserve} reserved ones do not fit into "
-                         f"this package's context of {context.tokens}; shorten the system message or reserve less")
+        raise ValueError(
+            f"the system message of {system_tokens} tokens and {reserve} reserved ones do not fit into "
+            f"this package's context of {context.tokens}; shorten the system message or reserve less"
+        )
     begin = 1 if has_system else 0
     first, used, newest_turn, tail = len(roles), 0, 0, 0
     for index in range(len(roles) - 1, begin - 1, -1):
@@ -149,8 +156,12 @@ def restore(roles: Sequence[str], lengths: Sequence[int], context: Context, rese
         if tail > room:
             break
         first, used = index, tail
-    return Kept(has_system=has_system, first=first, tokens=system_tokens + used,
-                note=_note(num_dropped=first - begin, num_kept=len(roles) - first, newest_turn=newest_turn, room=room))
+    return Kept(
+        has_system=has_system,
+        first=first,
+        tokens=system_tokens + used,
+        note=_note(num_dropped=first - begin, num_kept=len(roles) - first, newest_turn=newest_turn, room=room),
+    )
 
 
 def _check_messages(roles: Sequence[str], lengths: Sequence[int], reserve: int) -> None:
@@ -175,8 +186,10 @@ def _note(*, num_dropped: int, num_kept: int, newest_turn: int, room: int) -> st
     if num_dropped == 0:
         return ""
     if num_kept == 0:
-        return (f"the newest turn alone has {newest_turn} tokens and {room} fit, so nothing of the saved chat is "
-                "remembered; it stays readable")
+        return (
+            f"the newest turn alone has {newest_turn} tokens and {room} fit, so nothing of the saved chat is "
+            "remembered; it stays readable"
+        )
     if num_dropped == 1:
         return "1 older message no longer fits and is not remembered; it stays readable"
     return f"{num_dropped} older messages no longer fit and are not remembered; they stay readable"

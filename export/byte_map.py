@@ -9,8 +9,18 @@ from export.file_weights import FileWeight, constant_tensors
 from export.pte import Pte
 
 # In order of precedence: bytes that serve twice count once, under the first name.
-CATEGORIES = ("codes", "scales", "float_weights", "norms", "constants", "initial_state", "delegates", "program",
-              "padding", "other")
+CATEGORIES = (
+    "codes",
+    "scales",
+    "float_weights",
+    "norms",
+    "constants",
+    "initial_state",
+    "delegates",
+    "program",
+    "padding",
+    "other",
+)
 _ORDER = {name: rank for rank, name in enumerate(CATEGORIES)}
 
 Stretch = tuple[int, int, str]  # first byte, end, category

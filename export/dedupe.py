@@ -58,7 +58,7 @@ def equal_bytes(left: memoryview, right: memoryview) -> bool:
     """Whether two views hold the same bytes (memoryview's own `==` goes one element at a time)."""
     if len(left) != len(right):
         return False
-    return all(bytes(left[i:i + _BLOCK]) == bytes(right[i:i + _BLOCK]) for i in range(0, len(left), _BLOCK))
+    return all(bytes(left[i : i + _BLOCK]) == bytes(right[i : i + _BLOCK]) for i in range(0, len(left), _BLOCK))
 
 
 def _find_shared(pte: Pte) -> dict[int, int]:
@@ -76,7 +76,7 @@ def _find_shared(pte: Pte) -> dict[int, int]:
         if segment.size >= _PAGE and _stands_alone(pte, index):
             content = pte.segment(index)
             for place in sorted(constants.get(segment.size, ())):
-                if equal_bytes(content, pte.data[place:place + segment.size]):
+                if equal_bytes(content, pte.data[place : place + segment.size]):
                     shared[index] = place
                     break
     return shared
@@ -90,7 +90,8 @@ def _stands_alone(pte: Pte, index: int) -> bool:
         return False
     return mine.offset > pte.segment_base and all(
         other.offset + other.size <= mine.offset or mine.offset + mine.size <= other.offset
-        for i, other in enumerate(pte.segments) if i != index
+        for i, other in enumerate(pte.segments)
+        if i != index
     )
 
 
@@ -109,24 +110,24 @@ def _moved(place: int, cuts: list[_Cut]) -> int:
 
 
 def _patched_tables(pte: Pte, shared: dict[int, int], cuts: list[_Cut]) -> bytearray:
-    tables = bytearray(pte.data[:pte.program_bytes])
-    for index, table in enumerate(read_root(pte.data[:pte.program_bytes]).tables(4)):
+    tables = bytearray(pte.data[: pte.program_bytes])
+    for index, table in enumerate(read_root(pte.data[: pte.program_bytes]).tables(4)):
         new = _moved(shared.get(index, pte.segments[index].offset), cuts) - pte.segment_base
         field = table.place(0)
         if field is not None:
-            tables[field:field + 8] = new.to_bytes(8, "little")
+            tables[field : field + 8] = new.to_bytes(8, "little")
         elif new:
             raise ValueError(f"{pte.path}: segment {index} has no offset to patch; report this as a bug")
     if cuts:
         size = _moved(len(pte.data), cuts) - pte.segment_base
-        tables[_SEGMENT_BYTES_AT:_SEGMENT_BYTES_AT + 8] = size.to_bytes(8, "little")
+        tables[_SEGMENT_BYTES_AT : _SEGMENT_BYTES_AT + 8] = size.to_bytes(8, "little")
     return tables
 
 
 def _kept(pte: Pte, cuts: list[_Cut]) -> Iterator[memoryview]:
     start = pte.program_bytes
     for cut in cuts:
-        yield pte.data[start:cut.start]
+        yield pte.data[start : cut.start]
         yield memoryview(bytes(cut.zeros))
         start = cut.start + cut.length + cut.zeros
     yield pte.data[start:]
@@ -134,7 +135,7 @@ def _kept(pte: Pte, cuts: list[_Cut]) -> Iterator[memoryview]:
 
 def _copy(content: memoryview, file: BinaryIO) -> None:
     for start in range(0, len(content), _BLOCK):
-        file.write(content[start:start + _BLOCK])
+        file.write(content[start : start + _BLOCK])
 
 
 def _check(old: Pte, new: Pte) -> None:

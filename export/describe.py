@@ -33,24 +33,32 @@ def describe(
     quantization = info.quantization
     tokenizer_bytes = (checkpoint / info.tokenizer.file).stat().st_size
     return Manifest(
-        schema_version=1, target=plan.target.name,
+        schema_version=1,
+        target=plan.target.name,
         runner=Runner(kind=plan.target.runner_kind, min_runtime=plan.target.min_runtime),
         methods={"forward": _forward(plan.chunk, config.vocab_size)},
         model=Model(preset=info.preset, family=info.family, parameters=config.num_parameters, config=config),
-        cache=plan.cache, context=plan.context, window=plan.window, chunk=plan.chunk, files=(),
+        cache=plan.cache,
+        context=plan.context,
+        window=plan.window,
+        chunk=plan.chunk,
+        files=(),
         tokenizer=read(Tokenizer, info.tokenizer.to_json()),
         template=template_from_json(read_json(checkpoint / TEMPLATE_FILE)),
         recipe=record_recipe(quantization.recipe, group_size=quantization.group_size, layers=quantization.layers),
         memory=Memory(
-            cache_bytes=plan.cache.bytes, program_bytes=program_bytes,
+            cache_bytes=plan.cache.bytes,
+            program_bytes=program_bytes,
             estimated_peak_bytes=program_bytes + planned_bytes + _TOKENIZER_FACTOR * tokenizer_bytes + _RUNTIME_BYTES,
             estimate="the program once (its weights packed on the heap), its planned memory with the caches, "
-                     f"{_TOKENIZER_FACTOR} times the tokenizer's file and {_RUNTIME_BYTES >> 20} MiB of runtime",
+            f"{_TOKENIZER_FACTOR} times the tokenizer's file and {_RUNTIME_BYTES >> 20} MiB of runtime",
         ),
         golden=golden,
         origin=Origin(
-            source_sha256=info.source_sha256, checkpoint_sha256=checkpoint_sha256(checkpoint, info),
-            tool_version=version("pocketlm"), versions={name: version(name) for name in _VERSIONS},
+            source_sha256=info.source_sha256,
+            checkpoint_sha256=checkpoint_sha256(checkpoint, info),
+            tool_version=version("pocketlm"),
+            versions={name: version(name) for name in _VERSIONS},
             command=plan.command,
         ),
     )

@@ -32,8 +32,15 @@ from quant.recipe import find_recipe
 
 _log = logging.getLogger("pocketlm")
 
-_LAYER_PARTS = ("attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj",
-                "feed_forward.gate_proj", "feed_forward.up_proj", "feed_forward.down_proj")
+_LAYER_PARTS = (
+    "attention.q_proj",
+    "attention.k_proj",
+    "attention.v_proj",
+    "attention.o_proj",
+    "feed_forward.gate_proj",
+    "feed_forward.up_proj",
+    "feed_forward.down_proj",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +90,15 @@ def _package_lines(made: PackageSummary) -> list[str]:
 
 
 def export_package(
-    checkpoint: Path, out: Path, *, targets: tuple[str, ...] = ("xnnpack",), max_context: int | None = None,
-    prefill_chunk: int | None = None, bounded: bool = False, zipped: bool = False, overwrite: bool = False,
+    checkpoint: Path,
+    out: Path,
+    *,
+    targets: tuple[str, ...] = ("xnnpack",),
+    max_context: int | None = None,
+    prefill_chunk: int | None = None,
+    bounded: bool = False,
+    zipped: bool = False,
+    overwrite: bool = False,
 ) -> ExportSummary:
     """Lowers a quantized checkpoint into one package a target; several go to `out`/<target>/.
 
@@ -97,18 +111,29 @@ def export_package(
     read_plan(checkpoint, info)
     parts = PACKAGE_NAMES if len(known) > 1 else ()
     check_target(out, overwrite=overwrite, source=checkpoint, parts=parts)
-    plans = [plan_export(info, target, max_context=max_context, prefill_chunk=prefill_chunk,
-                         bounded=bounded) for target in known]
+    plans = [
+        plan_export(info, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
+        for target in known
+    ]
     _check_tokenizer(checkpoint, info.tokenizer, info.config.vocab_size)
     if len(plans) == 1:
         return ExportSummary(packages=(_export_one(checkpoint, info, plans[0], out, out, zipped, overwrite),))
     with atomic_output(out, overwrite=overwrite, parts=parts) as partial:
         suffix = ".zip" if zipped else ""
-        return ExportSummary(packages=tuple(
-            _export_one(checkpoint, info, plan, partial / (plan.target.name + suffix),
-                        out / (plan.target.name + suffix), zipped, False)
-            for plan in plans
-        ))
+        return ExportSummary(
+            packages=tuple(
+                _export_one(
+                    checkpoint,
+                    info,
+                    plan,
+                    partial / (plan.target.name + suffix),
+                    out / (plan.target.name + suffix),
+                    zipped,
+                    False,
+                )
+                for plan in plans
+            )
+        )
 
 
 def _check_tokenizer(checkpoint: Path, spec: TokenizerSpec | None, vocab_size: int) -> None:
@@ -144,7 +169,11 @@ def _export_one(
         _log.info("running the golden prompt on the written file")
         golden = _golden(program, checkpoint, info.tokenizer, plan)
         manifest = describe(
-            checkpoint, info, plan, golden=golden, program_bytes=len(pte.data),
+            checkpoint,
+            info,
+            plan,
+            golden=golden,
+            program_bytes=len(pte.data),
             planned_bytes=sum(pte.method().buffer_sizes),
         )
         files: dict[str, Source] = {"model.pte": Source(role="program", content=program)}
@@ -152,11 +181,21 @@ def _export_one(
         files |= {name: Source(role="licence", content=checkpoint / name) for name in info.licences}
         write_package(out, manifest=manifest, files=files, zipped=zipped, overwrite=overwrite)
         return PackageSummary(
-            target=plan.target.name, output=str(shown), recipe=info.quantization.recipe, context=plan.context.tokens,
-            context_kind=plan.context.kind, chunk=plan.chunk, parameters=info.config.num_parameters,
-            program_bytes=len(pte.data), cache_bytes=plan.cache.bytes, delegates=len(pte.method().delegates),
-            golden_compared=golden.compared, golden_steps=len(golden.ids), noise_floor=golden.noise_floor,
-            seconds=round(time.monotonic() - started, 1), notes=tuple(notes),
+            target=plan.target.name,
+            output=str(shown),
+            recipe=info.quantization.recipe,
+            context=plan.context.tokens,
+            context_kind=plan.context.kind,
+            chunk=plan.chunk,
+            parameters=info.config.num_parameters,
+            program_bytes=len(pte.data),
+            cache_bytes=plan.cache.bytes,
+            delegates=len(pte.method().delegates),
+            golden_compared=golden.compared,
+            golden_steps=len(golden.ids),
+            noise_floor=golden.noise_floor,
+            seconds=round(time.monotonic() - started, 1),
+            notes=tuple(notes),
         )
 
 
@@ -164,8 +203,13 @@ def _lower_to(program: Path, checkpoint: Path, info: CheckpointInfo, plan: Expor
     assert info.quantization is not None and info.tokenizer is not None
     _log.info("building the integer model")
     model = build_model(checkpoint).requires_grad_(False)
-    module = Program(model, context=plan.context.tokens, chunk=plan.chunk, bounded=plan.is_bounded,
-                     cache_dtype=find_recipe(info.quantization.recipe).cache)
+    module = Program(
+        model,
+        context=plan.context.tokens,
+        chunk=plan.chunk,
+        bounded=plan.is_bounded,
+        cache_dtype=find_recipe(info.quantization.recipe).cache,
+    )
     saved = write_pte(lower(module, _constant_methods(info, info.tokenizer, plan)), program)
     _log.info("%s: %d bytes, %d saved by storing each table once", program.name, program.stat().st_size, saved)
 
@@ -175,8 +219,11 @@ def _constant_methods(
 ) -> Mapping[str, int | bool | list[int]]:
     """What the phones' runner asks a program for (executorch/extension/llm/runner/llm_runner_helper.cpp, 1.5.1)."""
     methods: dict[str, int | bool | list[int]] = {
-        "get_max_seq_len": plan.chunk, "get_max_context_len": plan.context.tokens,
-        "get_vocab_size": info.config.vocab_size, "use_kv_cache": True, "use_sdpa_with_kv_cache": True,
+        "get_max_seq_len": plan.chunk,
+        "get_max_context_len": plan.context.tokens,
+        "get_vocab_size": info.config.vocab_size,
+        "use_kv_cache": True,
+        "use_sdpa_with_kv_cache": True,
         "enable_dynamic_shape": plan.chunk > 1,
     }
     if tokenizer.bos_id is not None:
@@ -195,8 +242,11 @@ def check_program(program: Path, checkpoint: Path, plan: ExportPlan) -> None:
     pte = read_pte(program)
     method = pte.method()
     problems = [
-        *checks.undelegated_products(method), *checks.cache_copies(method), *checks.stale_branch_results(method),
-        *checks.cache_bytes_differ(method, plan.cache.bytes), *compare_integers(pte, expected_weights(checkpoint)),
+        *checks.undelegated_products(method),
+        *checks.cache_copies(method),
+        *checks.stale_branch_results(method),
+        *checks.cache_bytes_differ(method, plan.cache.bytes),
+        *compare_integers(pte, expected_weights(checkpoint)),
     ]
     if problems:
         more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""

@@ -108,7 +108,7 @@ def _rows(content: memoryview, dtype: torch.dtype, shape: tuple[int, int], rows:
     """Some rows of a matrix, copied out of the map."""
     start, stop, _ = rows.indices(shape[0])
     width = shape[1] * dtype.itemsize
-    part = bytearray(content[start * width:stop * width])  # torch.frombuffer wants memory that may be written to
+    part = bytearray(content[start * width : stop * width])  # torch.frombuffer wants memory that may be written to
     return torch.frombuffer(part, dtype=dtype).view(stop - start, shape[1]) if part else torch.empty(0, shape[1])
 
 
@@ -152,8 +152,14 @@ def _filter(pte: Pte, graph: XnnGraph, delegate: int, at: int, node: Node, value
         activations = "int8-dynamic"
     if value.datatype in _FLOATS:
         weight = FileWeight(
-            delegate=delegate, node=at, kind="float", content=content, content_dtype=_FLOATS[value.datatype],
-            shape=shape[::-1] if transposed else shape, transposed=transposed, activations=activations,
+            delegate=delegate,
+            node=at,
+            kind="float",
+            content=content,
+            content_dtype=_FLOATS[value.datatype],
+            shape=shape[::-1] if transposed else shape,
+            transposed=transposed,
+            activations=activations,
         )
         return _checked(weight, where)
     kinds: dict[str, SchemeName] = {"qbint4": "int4-group", "qcint4": "int4-channel", "qcint8": "int8-channel"}
@@ -162,8 +168,14 @@ def _filter(pte: Pte, graph: XnnGraph, delegate: int, at: int, node: Node, value
         raise ValueError(f"{where}: a weight of type {value.datatype}; known: {', '.join((*kinds, *_FLOATS))}")
     group = quantization.group_size
     weight = FileWeight(
-        delegate=delegate, node=at, kind=kinds[value.datatype], shape=shape, group_size=group, content=content,
-        scale_content=graph.constant(quantization.scales_buffer, pte.named), activations=activations,
+        delegate=delegate,
+        node=at,
+        kind=kinds[value.datatype],
+        shape=shape,
+        group_size=group,
+        content=content,
+        scale_content=graph.constant(quantization.scales_buffer, pte.named),
+        activations=activations,
         scale_dtype=torch.bfloat16 if group else torch.float32,
     )
     return _checked(weight, where)
@@ -180,8 +192,17 @@ def _table(pte: Pte, method: Method, at: int, call: KernelCall) -> FileWeight:
     if operator == "aten::embedding":
         if weight.dtype not in _DTYPES:
             raise ValueError(f"{where}: a table of {weight.dtype}; known: {', '.join(_DTYPES)}")
-        return _checked(FileWeight(delegate=None, node=at, kind="float", shape=(rows, columns),
-                                   content=pte.constant(weight), content_dtype=_DTYPES[weight.dtype]), where)
+        return _checked(
+            FileWeight(
+                delegate=None,
+                node=at,
+                kind="float",
+                shape=(rows, columns),
+                content=pte.constant(weight),
+                content_dtype=_DTYPES[weight.dtype],
+            ),
+            where,
+        )
     scales = method.tensor(call.args[1])
     if scales.dtype not in _DTYPES:
         raise ValueError(f"{where}: scales of {scales.dtype}; known: {', '.join(_DTYPES)}")
@@ -193,17 +214,26 @@ def _table(pte: Pte, method: Method, at: int, call: KernelCall) -> FileWeight:
     if not groups or columns % groups or (not four and groups > 1):
         raise ValueError(f"{where}: scales {list(scales.sizes)} do not fit a table of {columns} columns")
     kind: SchemeName = "int8-channel" if not four else "int4-group" if groups > 1 else "int4-channel"
-    return _checked(FileWeight(
-        delegate=None, node=at, kind=kind, shape=(rows, columns), group_size=columns // groups if groups > 1 else None,
-        content=pte.constant(weight), scale_content=pte.constant(scales), scale_dtype=_DTYPES[scales.dtype],
-        even_high=four and not _swapped_later(method, at, call),
-    ), where)
+    return _checked(
+        FileWeight(
+            delegate=None,
+            node=at,
+            kind=kind,
+            shape=(rows, columns),
+            group_size=columns // groups if groups > 1 else None,
+            content=pte.constant(weight),
+            scale_content=pte.constant(scales),
+            scale_dtype=_DTYPES[scales.dtype],
+            even_high=four and not _swapped_later(method, at, call),
+        ),
+        where,
+    )
 
 
 def _swapped_later(method: Method, at: int, call: KernelCall) -> bool:
     """Whether the program swaps neighbours of the rows that this kernel writes (export/table.py)."""
     same = {call.args[-1]}
-    for later in method.instructions[at + 1:]:
+    for later in method.instructions[at + 1 :]:
         if isinstance(later, DelegateCall) and same.intersection(later.args):
             same |= _reshaped(method, later, same)
         elif isinstance(later, KernelCall) and same.intersection(later.args[:1]):

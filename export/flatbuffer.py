@@ -9,8 +9,19 @@ from typing import Literal
 
 Kind = Literal["bool", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64"]
 
-_FORMATS: dict[Kind, str] = {"bool": "?", "i8": "b", "u8": "B", "i16": "h", "u16": "H", "i32": "i", "u32": "I",
-                             "i64": "q", "u64": "Q", "f32": "f", "f64": "d"}
+_FORMATS: dict[Kind, str] = {
+    "bool": "?",
+    "i8": "b",
+    "u8": "B",
+    "i16": "h",
+    "u16": "H",
+    "i32": "i",
+    "u32": "I",
+    "i64": "q",
+    "u64": "Q",
+    "f32": "f",
+    "f64": "d",
+}
 READ_ERRORS = (struct.error, IndexError, UnicodeDecodeError)  # what a damaged buffer raises here
 _MAX_ELEMENTS = 1 << 24  # of one list of numbers or tables
 
@@ -59,7 +70,7 @@ class Table:
     def content(self, field: int) -> memoryview:
         """A list of bytes, in place."""
         start, count = self._vector(field, 1)
-        return self._data[start:start + count]
+        return self._data[start : start + count]
 
     def text(self, field: int) -> str:
         return bytes(self.content(field)).decode("utf-8")

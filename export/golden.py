@@ -41,8 +41,10 @@ def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec,
     logits = _one_by_one(runner, prompt_ids)
     while True:
         if not bool(torch.isfinite(logits).all()):
-            raise GateError(f"the program's logits are not finite after {len(prompt_ids) + len(ids)} tokens: "
-                            "its numbers overflow; check the checkpoint's weights")
+            raise GateError(
+                f"the program's logits are not finite after {len(prompt_ids) + len(ids)} tokens: "
+                "its numbers overflow; check the checkpoint's weights"
+            )
         rows.append(logits)
         ids.append(int(logits.argmax()))
         if len(ids) >= steps or ids[-1] in spec.stop_ids:
@@ -55,14 +57,21 @@ def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec,
     compared = next((i for i, margin in enumerate(margins) if margin < floor), len(margins))
     keep = max(min(MIN_GOLDEN_STEPS, len(ids)), compared)
     return Golden(
-        prompt=spec.bos_text + PROMPT, prompt_ids=tuple(prompt_ids), ids=tuple(ids[:keep]),
-        text=tokenizer.decode(ids[:compared]), margins=tuple(margins[:keep]), noise_floor=floor, compared=compared,
+        prompt=spec.bos_text + PROMPT,
+        prompt_ids=tuple(prompt_ids),
+        ids=tuple(ids[:keep]),
+        text=tokenizer.decode(ids[:compared]),
+        margins=tuple(margins[:keep]),
+        noise_floor=floor,
+        compared=compared,
     )
 
 
 def _too_short(room: int | None, prompt: int) -> str:
-    return (f"a bounded context of {room} tokens is too short for the golden prompt ({prompt} tokens) and "
-            f"{MIN_GOLDEN_STEPS} new ones; give --max-context {prompt + MIN_GOLDEN_STEPS - 1} or more")
+    return (
+        f"a bounded context of {room} tokens is too short for the golden prompt ({prompt} tokens) and "
+        f"{MIN_GOLDEN_STEPS} new ones; give --max-context {prompt + MIN_GOLDEN_STEPS - 1} or more"
+    )
 
 
 def _one_by_one(runner: PteRunner, ids: list[int]) -> Tensor:

@@ -74,8 +74,14 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report for people, one section after the other."""
-        return [*_head_lines(self), *_layer_lines(self.layers), *_operator_lines(self), *_cache_lines(self),
-                *_byte_lines(self), *_problem_lines(self)]
+        return [
+            *_head_lines(self),
+            *_layer_lines(self.layers),
+            *_operator_lines(self),
+            *_cache_lines(self),
+            *_byte_lines(self),
+            *_problem_lines(self),
+        ]
 
 
 def inspect_package(path: Path) -> Report:
@@ -100,23 +106,35 @@ def inspect_program(pte: Pte, manifest: Manifest | None, *, source: str, files: 
     layers, problems = name_weights(weights, None if manifest is None else manifest.model.config)
     backends = Counter(delegate.backend for delegate in method.delegates)
     problems += undelegated_products(method) + unexpected_operators(method)
-    problems += [f"what the {count} delegates of {name} hold cannot be read, so their weights are unproven"
-                 for name, count in backends.items() if name != XNNPACK]
+    problems += [
+        f"what the {count} delegates of {name} hold cannot be read, so their weights are unproven"
+        for name, count in backends.items()
+        if name != XNNPACK
+    ]
     problems += float_problems(layers) if manifest is None else recipe_problems(layers, manifest.recipe)
     caches = _list_caches(method)
     constants = pte.constant_methods
     if manifest is not None:
         problems += _manifest_problems(manifest, method, caches, constants)
     return Report(
-        source=source, files=files, layers=tuple(layers), operators=list_operators(method), delegates=dict(backends),
-        caches=caches, cache_bytes=method.planned_mutable_bytes, planned_bytes=sum(method.buffer_sizes),
-        program_bytes=len(pte.data), bytes=count_bytes(pte, weights), problems=tuple(problems),
+        source=source,
+        files=files,
+        layers=tuple(layers),
+        operators=list_operators(method),
+        delegates=dict(backends),
+        caches=caches,
+        cache_bytes=method.planned_mutable_bytes,
+        planned_bytes=sum(method.buffer_sizes),
+        program_bytes=len(pte.data),
+        bytes=count_bytes(pte, weights),
+        problems=tuple(problems),
         constants={name: list(v) if isinstance(v, tuple) else v for name, v in sorted(constants.items())},
         preset=None if manifest is None else manifest.model.preset,
         recipe=None if manifest is None else manifest.recipe.name,
         target=None if manifest is None else manifest.target,
         context=None if manifest is None else {"kind": manifest.context.kind, "tokens": manifest.context.tokens},
-        window=None if manifest is None else manifest.window, chunk=None if manifest is None else manifest.chunk,
+        window=None if manifest is None else manifest.window,
+        chunk=None if manifest is None else manifest.chunk,
     )
 
 
@@ -126,10 +144,14 @@ def _list_caches(method: Method) -> tuple[CacheUse, ...]:
     parts = _INT8_PARTS if any(buffer.dtype == "int8" for buffer in buffers) else _FLOAT_PARTS
     if len(buffers) % parts:
         parts = 1
-    groups = [buffers[i:i + parts] for i in range(0, len(buffers), parts)]
+    groups = [buffers[i : i + parts] for i in range(0, len(buffers), parts)]
     return tuple(
-        CacheUse(layer=layer, slots=group[0].sizes[1] if len(group[0].sizes) > 1 else 1, dtype=group[0].dtype,
-                 bytes=sum(buffer.bytes for buffer in group))
+        CacheUse(
+            layer=layer,
+            slots=group[0].sizes[1] if len(group[0].sizes) > 1 else 1,
+            dtype=group[0].dtype,
+            bytes=sum(buffer.bytes for buffer in group),
+        )
         for layer, group in enumerate(groups)
     )
 
@@ -139,30 +161,42 @@ def _manifest_problems(
 ) -> list[str]:
     problems = []
     if method.planned_mutable_bytes != manifest.cache.bytes:
-        problems.append(f"the program keeps {method.planned_mutable_bytes} bytes between calls, the manifest says "
-                        f"{manifest.cache.bytes}")
+        problems.append(
+            f"the program keeps {method.planned_mutable_bytes} bytes between calls, the manifest says "
+            f"{manifest.cache.bytes}"
+        )
     if len(caches) != len(manifest.cache.layers):
         problems.append(f"the program has {len(caches)} caches, the manifest {len(manifest.cache.layers)}")
     else:
         for mine, said in zip(caches, manifest.cache.layers, strict=True):
             if (mine.slots, mine.dtype, mine.bytes) != (said.slots, said.dtype, said.bytes):
-                problems.append(f"layer {mine.layer}: the cache is {mine.slots} slots of {mine.dtype} ({mine.bytes} "
-                                f"bytes), the manifest says {said.slots} of {said.dtype} ({said.bytes})")
-    said_by = {"get_max_seq_len": manifest.chunk, "get_max_context_len": manifest.context.tokens,
-               "get_vocab_size": manifest.model.config.vocab_size}
+                problems.append(
+                    f"layer {mine.layer}: the cache is {mine.slots} slots of {mine.dtype} ({mine.bytes} "
+                    f"bytes), the manifest says {said.slots} of {said.dtype} ({said.bytes})"
+                )
+    said_by = {
+        "get_max_seq_len": manifest.chunk,
+        "get_max_context_len": manifest.context.tokens,
+        "get_vocab_size": manifest.model.config.vocab_size,
+    }
     return problems + [
         f"the program's {name} is {constants[name]}, the manifest says {value}"
-        for name, value in said_by.items() if name in constants and constants[name] != value
+        for name, value in said_by.items()
+        if name in constants and constants[name] != value
     ]
 
 
 def _head_lines(report: Report) -> list[str]:
-    lines = [f"{report.source}: {report.program_bytes:,} bytes of program, "
-             + ", ".join(f"{count} delegates of {name}" for name, count in report.delegates.items())]
+    lines = [
+        f"{report.source}: {report.program_bytes:,} bytes of program, "
+        + ", ".join(f"{count} delegates of {name}" for name, count in report.delegates.items())
+    ]
     if report.context is not None:
         lines.append(f"  target {report.target}, preset {report.preset or 'none'}, recipe {report.recipe}")
-        lines.append(f"  {report.context['kind']} context of {report.context['tokens']:,} tokens, "
-                     f"window {report.window}, chunk {report.chunk}")
+        lines.append(
+            f"  {report.context['kind']} context of {report.context['tokens']:,} tokens, "
+            f"window {report.window}, chunk {report.chunk}"
+        )
     lines += [f"  {file.path}: {file.bytes:,} bytes, sha256 {file.sha256}" for file in report.files]
     return [*lines, *(f"  {name} = {value}" for name, value in report.constants.items())]
 

@@ -48,14 +48,14 @@ def compare_integers(pte: Pte, expected: Sequence[tuple[str, Expected]], method:
     start = 0
     for _, group in groupby(linears, key=lambda weight: weight.delegate):
         members = list(group)
-        problems += _compare_group(members, layers[start:start + len(members)])
+        problems += _compare_group(members, layers[start : start + len(members)])
         start += len(members)
     return problems
 
 
 def _compare_tables(tables: list[FileWeight], wanted: list[Expected]) -> list[str]:
     problems = [f"{TABLE}: missing from the program; no embedding kernel has a table"] * (len(wanted) > len(tables))
-    problems += [f"{table.place}: this table is not in the checkpoint" for table in tables[len(wanted):]]
+    problems += [f"{table.place}: this table is not in the checkpoint" for table in tables[len(wanted) :]]
     for table, tensor in zip(tables, wanted, strict=False):
         problems += compare_weight(TABLE, table, tensor)
     return problems
@@ -76,8 +76,9 @@ def _compare_group(weights: list[FileWeight], layers: Sequence[tuple[str, Expect
         shape = _shape(tensor)
         near = next((w for w in left if w.shape == shape), None)
         if near is None:
-            problems.append(f"{name}: no weight [{shape[0]}, {shape[1]}] where it belongs, but "
-                            + ", ".join(w.place for w in left))
+            problems.append(
+                f"{name}: no weight [{shape[0]}, {shape[1]}] where it belongs, but " + ", ".join(w.place for w in left)
+            )
         else:
             left.remove(near)
             problems += compare_weight(name, near, tensor)
@@ -91,8 +92,10 @@ def compare_weight(name: str, weight: FileWeight, tensor: Expected) -> list[str]
         return [f"{name}: the file's weight is {list(weight.shape)}, the checkpoint's {list(shape)}"]
     group = tensor.scheme.group_size if isinstance(tensor, QuantizedTensor) else None
     if (weight.kind, weight.group_size) != (kind, group):
-        return [f"{name}: the file's weight is {_scheme(weight.kind, weight.group_size)}, "
-                f"the checkpoint's {_scheme(kind, group)}"]
+        return [
+            f"{name}: the file's weight is {_scheme(weight.kind, weight.group_size)}, "
+            f"the checkpoint's {_scheme(kind, group)}"
+        ]
     if isinstance(tensor, torch.Tensor):
         return _differences(name, "weights", ((weight.floats(r).float(), tensor[r].float()) for r in _blocks(shape)))
     codes = _differences(name, "codes", ((weight.codes(r), tensor.codes[r]) for r in _blocks(shape)))

@@ -38,18 +38,20 @@ def layer_order(config: ModelConfig) -> list[tuple[str, Shape]]:
     """Name and (N, K) of every matrix in the order in which a program computes them; a tied table stands twice."""
     wide, narrow, dim = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, config.dim
     parts = {
-        "attention.q_proj": (wide, dim), "attention.k_proj": (narrow, dim), "attention.v_proj": (narrow, dim),
-        "attention.o_proj": (dim, wide), "feed_forward.gate_proj": (config.ffn_dim, dim),
-        "feed_forward.up_proj": (config.ffn_dim, dim), "feed_forward.down_proj": (dim, config.ffn_dim),
+        "attention.q_proj": (wide, dim),
+        "attention.k_proj": (narrow, dim),
+        "attention.v_proj": (narrow, dim),
+        "attention.o_proj": (dim, wide),
+        "feed_forward.gate_proj": (config.ffn_dim, dim),
+        "feed_forward.up_proj": (config.ffn_dim, dim),
+        "feed_forward.down_proj": (dim, config.ffn_dim),
     }
     table = (config.vocab_size, dim)
     layers = [(f"layers.{i}.{part}", shape) for i in range(config.num_layers) for part, shape in parts.items()]
     return [("embedding", table), *layers, ("head", table)]
 
 
-def name_weights(
-    weights: Sequence[FileWeight], config: ModelConfig | None
-) -> tuple[list[LayerWeight], list[str]]:
+def name_weights(weights: Sequence[FileWeight], config: ModelConfig | None) -> tuple[list[LayerWeight], list[str]]:
     """Names every weight, and says where the file has other matrices than the configuration.
 
     Args:
@@ -61,14 +63,16 @@ def name_weights(
     tables = [w for w in weights if w.delegate is None]
     linears = [w for w in weights if w.delegate is not None]
     if (len(tables), len(linears)) != (1, len(order) - 1):
-        problem = (f"the program has {len(tables)} input tables and {len(linears)} linear layers, the manifest's model "
-                   f"1 and {len(order) - 1}")
+        problem = (
+            f"the program has {len(tables)} input tables and {len(linears)} linear layers, the manifest's model "
+            f"1 and {len(order) - 1}"
+        )
         return [_describe(_place(weight), weight) for weight in weights], [problem]
     named, problems, start = [], [], 0
     windows = [(tables, order[:1])]
     for _, group in groupby(linears, key=lambda weight: weight.delegate):
         members = list(group)
-        windows.append((members, order[1 + start:1 + start + len(members)]))
+        windows.append((members, order[1 + start : 1 + start + len(members)]))
         start += len(members)
     for members, wanted in windows:
         left = list(members)
@@ -88,8 +92,14 @@ def _place(weight: FileWeight) -> str:
 def _describe(name: str, weight: FileWeight) -> LayerWeight:
     bits = weight.content_dtype.itemsize * 8 if weight.kind == "float" else SCHEME_BITS[weight.kind]
     return LayerWeight(
-        name=name, scheme=weight.kind, bits=bits, group_size=weight.group_size, shape=weight.shape,
-        activations=weight.activations, delegate=weight.delegate, codes_bytes=weight.codes_bytes,
+        name=name,
+        scheme=weight.kind,
+        bits=bits,
+        group_size=weight.group_size,
+        shape=weight.shape,
+        activations=weight.activations,
+        delegate=weight.delegate,
+        codes_bytes=weight.codes_bytes,
         scales_bytes=weight.scales_bytes,
     )
 
@@ -104,8 +114,10 @@ def recipe_problems(layers: Sequence[LayerWeight], recipe: RecipeRecord) -> list
         if wanted is None:
             problems.append(f"{layer.name}: the manifest's recipe does not mention it")
         elif (layer.scheme, layer.group_size) != (wanted.scheme, wanted.group_size):
-            problems.append(f"{layer.name}: the file holds {_words(layer.scheme, layer.group_size)}, the manifest says "
-                            f"{_words(wanted.scheme, wanted.group_size)}")
+            problems.append(
+                f"{layer.name}: the file holds {_words(layer.scheme, layer.group_size)}, the manifest says "
+                f"{_words(wanted.scheme, wanted.group_size)}"
+            )
         elif layer.delegate is not None and layer.scheme != "float" and layer.activations != activations:
             problems.append(f"{layer.name}: its activations are {layer.activations}, the recipe's {activations}")
     return problems

@@ -56,8 +56,11 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that `parse_manifest` reads back to an equal manifest."""
-        sections = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)
-                    if field.name != "template"}
+        sections = {
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.name != "template"
+        }
         return sections | {"template": self.template.to_json()}
 
 
@@ -106,18 +109,27 @@ def _check(manifest: Manifest) -> None:
     config = manifest.model.config
     manifest_rules.check_model(manifest.model)
     manifest_rules.check_context(manifest.context, window=manifest.window, chunk=manifest.chunk, config=config)
-    manifest_rules.check_methods(manifest.methods, runner_kind=manifest.runner.kind, chunk=manifest.chunk,
-                                 vocab_size=config.vocab_size)
-    manifest_rules.check_cache(manifest.cache, context=manifest.context, window=manifest.window, chunk=manifest.chunk,
-                               runner_kind=manifest.runner.kind, config=config)
-    manifest_rules.check_files(manifest.files, tokenizer=manifest.tokenizer, memory=manifest.memory,
-                               cache=manifest.cache)
+    manifest_rules.check_methods(
+        manifest.methods, runner_kind=manifest.runner.kind, chunk=manifest.chunk, vocab_size=config.vocab_size
+    )
+    manifest_rules.check_cache(
+        manifest.cache,
+        context=manifest.context,
+        window=manifest.window,
+        chunk=manifest.chunk,
+        runner_kind=manifest.runner.kind,
+        config=config,
+    )
+    manifest_rules.check_files(
+        manifest.files, tokenizer=manifest.tokenizer, memory=manifest.memory, cache=manifest.cache
+    )
     manifest_rules.check_tokenizer(manifest.tokenizer, vocab_size=config.vocab_size)
     if isinstance(manifest.template, ChatTemplate):
         manifest_rules.check_end_of_turn(manifest.template.end_of_turn, tokenizer=manifest.tokenizer)
     manifest_rules.check_recipe(manifest.recipe, config=config)
-    manifest_rules.check_golden(manifest.golden, tokenizer=manifest.tokenizer, context=manifest.context,
-                                vocab_size=config.vocab_size)
+    manifest_rules.check_golden(
+        manifest.golden, tokenizer=manifest.tokenizer, context=manifest.context, vocab_size=config.vocab_size
+    )
     manifest_rules.check_origin(manifest.origin)
 
 

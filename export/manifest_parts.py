@@ -18,9 +18,13 @@ NotNegative = Annotated[float, Bound(0)]
 Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
 Slug = Annotated[str, Matches(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case letters and digits, joined by single hyphens")]
 Release = Annotated[str, Matches(r"[0-9]+\.[0-9]+(\.[0-9]+)?", "a release like 1.5.1")]
-PackagePath = Annotated[str, Matches(
-    r"[A-Za-z0-9_][A-Za-z0-9_.+() -]*(/[A-Za-z0-9_][A-Za-z0-9_.+() -]*)*",
-    "a relative path inside the package: ASCII names joined by '/', none beginning with a dot")]
+PackagePath = Annotated[
+    str,
+    Matches(
+        r"[A-Za-z0-9_][A-Za-z0-9_.+() -]*(/[A-Za-z0-9_][A-Za-z0-9_.+() -]*)*",
+        "a relative path inside the package: ASCII names joined by '/', none beginning with a dot",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,15 @@ from model.config import ModelConfig
 MANIFEST_NAME = "manifest.json"
 MIN_GOLDEN_STEPS = 16
 _VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1}
-_LAYER_KINDS = ("attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj",
-                "feed_forward.gate_proj", "feed_forward.up_proj", "feed_forward.down_proj")
+_LAYER_KINDS = (
+    "attention.q_proj",
+    "attention.k_proj",
+    "attention.v_proj",
+    "attention.o_proj",
+    "feed_forward.gate_proj",
+    "feed_forward.up_proj",
+    "feed_forward.down_proj",
+)
 
 
 def check_model(model: Model) -> None:
@@ -65,19 +72,25 @@ def _check_text_forward(methods: Mapping[str, Method], *, chunk: int, vocab_size
     if extra := sorted(set(methods) - {"forward"}):
         fail(f"methods.{extra[0]}", "is unknown to a text-llm runner; it calls forward only")
     forward = methods["forward"]
-    wanted = (("inputs", forward.inputs, (("tokens", (1, chunk), ("int64",)), ("position", (1,), ("int64",)))),
-              ("outputs", forward.outputs, (("logits", (1, vocab_size), ("float32", "float16")),)))
+    wanted = (
+        ("inputs", forward.inputs, (("tokens", (1, chunk), ("int64",)), ("position", (1,), ("int64",)))),
+        ("outputs", forward.outputs, (("logits", (1, vocab_size), ("float32", "float16")),)),
+    )
     for side, tensors, specs in wanted:
         if len(tensors) != len(specs):
-            fail(f"methods.forward.{side}", f"has {len(tensors)} tensors; a text-llm runner needs "
-                 f"{', '.join(name for name, _, _ in specs)}")
+            fail(
+                f"methods.forward.{side}",
+                f"has {len(tensors)} tensors; a text-llm runner needs {', '.join(name for name, _, _ in specs)}",
+            )
         for i, (tensor, (name, shape, dtypes)) in enumerate(zip(tensors, specs, strict=True)):
             path = f"methods.forward.{side}[{i}]"
             if tensor.name != name:
                 fail(f"{path}.name", f"is {tensor.name!r}; a text-llm runner needs {name!r} here")
             if tensor.shape != shape:
-                fail(f"{path}.shape", f"is {list(tensor.shape)}; chunk {chunk} and vocabulary {vocab_size} make it "
-                     f"{list(shape)}")
+                fail(
+                    f"{path}.shape",
+                    f"is {list(tensor.shape)}; chunk {chunk} and vocabulary {vocab_size} make it {list(shape)}",
+                )
             if tensor.dtype not in dtypes:
                 fail(f"{path}.dtype", f"is {tensor.dtype}; a text-llm runner needs {' or '.join(dtypes)}")
             dynamic = (1,) if name == "tokens" and chunk > 1 else ()
@@ -88,8 +101,11 @@ def _check_text_forward(methods: Mapping[str, Method], *, chunk: int, vocab_size
 def check_context(context: Context, *, window: int | None, chunk: int, config: ModelConfig) -> None:
     most = context.tokens - 1 if context.kind == "endless" else context.tokens
     if chunk > most:
-        reason = "a text runner treats it as endless only if the chunk is smaller" if context.kind == "endless" else \
-            "no prompt can be longer"
+        reason = (
+            "a text runner treats it as endless only if the chunk is smaller"
+            if context.kind == "endless"
+            else "no prompt can be longer"
+        )
         fail("chunk", f"is {chunk}, but context.tokens is {context.tokens} and {context.kind}: {reason}")
     if window is not None and window > context.tokens:
         fail("window", f"is {window}, more than context.tokens {context.tokens}")
@@ -99,8 +115,9 @@ def check_context(context: Context, *, window: int | None, chunk: int, config: M
         fail("window", f"is {_spelled(window)}; the model's layers and context make it {_spelled(expected)}")
 
 
-def check_cache(cache: Cache, *, context: Context, window: int | None, chunk: int, runner_kind: str,
-                config: ModelConfig) -> None:
+def check_cache(
+    cache: Cache, *, context: Context, window: int | None, chunk: int, runner_kind: str, config: ModelConfig
+) -> None:
     if len(cache.layers) != config.num_layers:
         fail("cache.layers", f"has {len(cache.layers)} entries for {config.num_layers} layers")
     for i, layer in enumerate(cache.layers):
@@ -132,8 +149,11 @@ def _check_slots(path: str, layer: CacheLayer, *, context: Context, chunk: int, 
         if layer.slots < layer.window:
             fail(f"{path}.slots", f"is {layer.slots}; the ring needs at least {layer.window}, its window")
     elif layer.slots < layer.window + chunk - 1:
-        fail(f"{path}.slots", f"is {layer.slots}; the ring needs at least {layer.window + chunk - 1} "
-             f"(window {layer.window} + chunk {chunk} - 1)")
+        fail(
+            f"{path}.slots",
+            f"is {layer.slots}; the ring needs at least {layer.window + chunk - 1} "
+            f"(window {layer.window} + chunk {chunk} - 1)",
+        )
 
 
 def check_files(files: Iterable[PackageFile], *, tokenizer: Tokenizer, memory: Memory, cache: Cache) -> None:
@@ -157,8 +177,10 @@ def check_files(files: Iterable[PackageFile], *, tokenizer: Tokenizer, memory: M
     if memory.cache_bytes != cache.bytes:
         fail("memory.cache_bytes", f"is {memory.cache_bytes}, but cache.bytes is {cache.bytes}")
     if memory.estimated_peak_bytes < memory.cache_bytes:
-        fail("memory.estimated_peak_bytes", f"is {memory.estimated_peak_bytes}, less than the caches alone "
-             f"({memory.cache_bytes})")
+        fail(
+            "memory.estimated_peak_bytes",
+            f"is {memory.estimated_peak_bytes}, less than the caches alone ({memory.cache_bytes})",
+        )
 
 
 def check_tokenizer(tokenizer: Tokenizer, *, vocab_size: int) -> None:
@@ -184,8 +206,10 @@ def check_end_of_turn(texts: Iterable[str], *, tokenizer: Tokenizer) -> None:
         if text not in ids:
             fail(f"template.end_of_turn[{i}]", f"is {shown(text)}, which is not among tokenizer.special_tokens")
         if ids[text] not in tokenizer.stop_ids:
-            fail(f"template.end_of_turn[{i}]", f"is {shown(text)}, whose id {ids[text]} is not among "
-                 "tokenizer.stop_ids: no runner would stop there")
+            fail(
+                f"template.end_of_turn[{i}]",
+                f"is {shown(text)}, whose id {ids[text]} is not among tokenizer.stop_ids: no runner would stop there",
+            )
 
 
 def check_recipe(recipe: RecipeRecord, *, config: ModelConfig) -> None:
@@ -197,15 +221,17 @@ def check_recipe(recipe: RecipeRecord, *, config: ModelConfig) -> None:
     for kind, count in expected.items():
         regular = recipe.layers[kind].count if kind in recipe.layers else 0
         if regular + exceptions[kind] != count:
-            fail(f"recipe.layers['{kind}']", f"accounts for {regular} layers and recipe.exceptions for "
-                 f"{exceptions[kind]}; the model has {count}")
+            fail(
+                f"recipe.layers['{kind}']",
+                f"accounts for {regular} layers and recipe.exceptions for {exceptions[kind]}; the model has {count}",
+            )
 
 
 def check_golden(golden: Golden, *, tokenizer: Tokenizer, context: Context, vocab_size: int) -> None:
     _check_ids("golden.prompt_ids", golden.prompt_ids, vocab_size)
     _check_ids("golden.ids", golden.ids, vocab_size)
     bos = [tokenizer.bos_id] * tokenizer.num_bos
-    if list(golden.prompt_ids[:tokenizer.num_bos]) != bos:
+    if list(golden.prompt_ids[: tokenizer.num_bos]) != bos:
         fail("golden.prompt_ids", f"begins with {golden.prompt_ids[0]}; tokenizer.num_bos asks for {bos[0]} first")
     if not golden.prompt.startswith(tokenizer.bos_text):
         fail("golden.prompt", f"does not begin with tokenizer.bos_text {tokenizer.bos_text!r}")
@@ -219,8 +245,10 @@ def check_golden(golden: Golden, *, tokenizer: Tokenizer, context: Context, voca
         fail("golden.margins", f"has {len(golden.margins)} entries for {len(golden.ids)} ids")
     sure = next((i for i, margin in enumerate(golden.margins) if margin < golden.noise_floor), len(golden.ids))
     if golden.compared != sure:
-        fail("golden.compared", f"is {golden.compared}; {sure} leading margins reach the noise floor "
-             f"{golden.noise_floor}")
+        fail(
+            "golden.compared",
+            f"is {golden.compared}; {sure} leading margins reach the noise floor {golden.noise_floor}",
+        )
 
 
 def check_origin(origin: Origin) -> None:

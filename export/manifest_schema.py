@@ -18,23 +18,37 @@ from model.files import dump_json
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 
 _TEXT = {"type": "string"}
-_ROLE = {"type": "object", "additionalProperties": False, "required": ["prefix", "suffix", "trim"],
-         "properties": {"prefix": _TEXT, "suffix": _TEXT, "trim": {"type": "boolean"}}}
+_ROLE = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["prefix", "suffix", "trim"],
+    "properties": {"prefix": _TEXT, "suffix": _TEXT, "trim": {"type": "boolean"}},
+}
 _CHAT: dict[str, Any] = {
     "description": "A chat format as data: chat/template.py renders it.",
-    "type": "object", "additionalProperties": False,
+    "type": "object",
+    "additionalProperties": False,
     "required": ["kind", "start", "roles", "default_system", "generation_prompt", "end_of_turn", "alternates"],
     "properties": {
-        "kind": {"const": "chat"}, "start": _TEXT,
-        "roles": {"type": "object", "additionalProperties": False, "required": ["user", "assistant"],
-                  "properties": {"system": _ROLE, "user": _ROLE, "assistant": _ROLE}},
-        "default_system": {"type": ["string", "null"]}, "generation_prompt": _TEXT,
+        "kind": {"const": "chat"},
+        "start": _TEXT,
+        "roles": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["user", "assistant"],
+            "properties": {"system": _ROLE, "user": _ROLE, "assistant": _ROLE},
+        },
+        "default_system": {"type": ["string", "null"]},
+        "generation_prompt": _TEXT,
         "end_of_turn": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-        "alternates": {"type": "boolean"}},
+        "alternates": {"type": "boolean"},
+    },
 }
 _COMPLETION: dict[str, Any] = {
     "description": "The model has no chat format that a package can carry; it continues text.",
-    "type": "object", "additionalProperties": False, "required": ["kind", "reason"],
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["kind", "reason"],
     "properties": {"kind": {"const": "completion"}, "reason": _TEXT},
 }
 
@@ -74,8 +88,12 @@ def _schema_of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is dict:
         return {"type": "object", "additionalProperties": _schema_of(args[1], definitions)}
     plain: dict[Any, dict[str, Any]] = {
-        int: {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}, float: {"type": "number"},
-        str: _TEXT, bool: {"type": "boolean"}, types.NoneType: {"type": "null"}}
+        int: {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
+        float: {"type": "number"},
+        str: _TEXT,
+        bool: {"type": "boolean"},
+        types.NoneType: {"type": "null"},
+    }
     return plain[kind]
 
 

@@ -30,12 +30,55 @@ class Expected:
     max_dims: int | None = None
 
 
-_ARITHMETIC = ("add", "sub", "mul", "div", "remainder", "neg", "floor", "log1p", "cos", "sin", "where", "eq", "ne",
-               "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or",
-               "bitwise_not", "minimum", "maximum")
-_MOVES = ("arange", "full", "full_like", "scalar_tensor", "zeros", "ones", "select_copy", "slice_copy",
-          "unsqueeze_copy", "squeeze_copy", "view_copy", "expand_copy", "permute_copy", "split_with_sizes_copy",
-          "split_copy", "cat", "clone", "sym_size", "_local_scalar_dense", "detach_copy")
+_ARITHMETIC = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "remainder",
+    "neg",
+    "floor",
+    "log1p",
+    "cos",
+    "sin",
+    "where",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "logical_and",
+    "logical_or",
+    "logical_not",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_not",
+    "minimum",
+    "maximum",
+)
+_MOVES = (
+    "arange",
+    "full",
+    "full_like",
+    "scalar_tensor",
+    "zeros",
+    "ones",
+    "select_copy",
+    "slice_copy",
+    "unsqueeze_copy",
+    "squeeze_copy",
+    "view_copy",
+    "expand_copy",
+    "permute_copy",
+    "split_with_sizes_copy",
+    "split_copy",
+    "cat",
+    "clone",
+    "sym_size",
+    "_local_scalar_dense",
+    "detach_copy",
+)
 
 EXPECTED: dict[str, Expected] = {
     **{f"aten::{name}": Expected(reason=_POSITIONS, max_dims=MAX_POSITION_DIMS) for name in _ARITHMETIC},
@@ -80,7 +123,8 @@ def list_operators(method: Method) -> tuple[OperatorUse, ...]:
             nodes[delegate.backend, "(not read)"] += 1
     uses = [
         OperatorUse(operator=name, backend="kernel", count=count, reason=found.reason if found else None)
-        for name, count in kernels.items() for found in [find_expected(name)]
+        for name, count in kernels.items()
+        for found in [find_expected(name)]
     ]
     uses += [OperatorUse(operator=kind, backend=backend, count=n, reason=None) for (backend, kind), n in nodes.items()]
     return tuple(sorted(uses, key=lambda use: (use.backend == "kernel", -use.count, use.backend, use.operator)))
@@ -112,7 +156,8 @@ def unexpected_operators(method: Method) -> list[str]:
             calls.setdefault((call.operator, "computes on activations outside of the delegate"), []).append(result)
     return [
         f"{len(results)} x {operator} {why}" + (f" (the first makes {list(first.sizes)})" if first else "")
-        for (operator, why), results in calls.items() for first in [results[0]]
+        for (operator, why), results in calls.items()
+        for first in [results[0]]
     ]
 
 

@@ -62,13 +62,15 @@ class Package:
     def __enter__(self) -> "Package":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
-def write_package(out: Path, *, manifest: Manifest, files: Mapping[str, Source], zipped: bool = False,
-                  overwrite: bool = False) -> Manifest:
+def write_package(
+    out: Path, *, manifest: Manifest, files: Mapping[str, Source], zipped: bool = False, overwrite: bool = False
+) -> Manifest:
     """Writes a whole package beside `out` and renames it into place.
 
     Args:
@@ -180,8 +182,10 @@ def _unpack(archive: zipfile.ZipFile, path: Path, manifest: Manifest, content: b
     except BaseException as error:
         temporary.cleanup()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EnvironmentFault(f"no space left in {folder.parent} while unpacking {path}; free some space, or set "
-                                   "TMPDIR to a larger disk") from error
+            raise EnvironmentFault(
+                f"no space left in {folder.parent} while unpacking {path}; free some space, or set "
+                "TMPDIR to a larger disk"
+            ) from error
         raise
     return Package(folder=folder, manifest=manifest, sha256=hashlib.sha256(content).hexdigest(), temporary=temporary)
 
@@ -204,8 +208,10 @@ def _verify(manifest: Manifest, folder: Path, *, shown: Path) -> None:
     for listed in manifest.files:
         digest = sha256_file(folder / listed.path)
         if digest != listed.sha256:
-            raise GateError(f"{shown}: {listed.path} is damaged: its sha256 is {digest}, the manifest says "
-                            f"{listed.sha256}; {_AGAIN}")
+            raise GateError(
+                f"{shown}: {listed.path} is damaged: its sha256 is {digest}, the manifest says "
+                f"{listed.sha256}; {_AGAIN}"
+            )
 
 
 def _warn_of_extras(manifest: Manifest, names: Iterable[str], place: Path) -> None:

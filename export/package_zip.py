@@ -96,8 +96,9 @@ def _check_entries(archive: zipfile.ZipFile, path: Path) -> None:
         if info.flag_bits & _ENCRYPTED:
             raise ValueError(f"{path} holds the encrypted entry {shown(name)}; unpack it with its password first")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"{path} holds the entry {shown(name)} in an uncommon compression; "
-                             "zip it stored or deflated")
+            raise ValueError(
+                f"{path} holds the entry {shown(name)} in an uncommon compression; zip it stored or deflated"
+            )
     for name, count in Counter(info.filename.lower() for info in entries).items():
         if count > 1:
             raise ValueError(f"{path} holds {count} entries named {shown(name)}; do not trust this file")
@@ -119,12 +120,15 @@ def extract(archive: zipfile.ZipFile, folder: Path, sizes: Mapping[str, int], pa
     """
     total, packed = sum(sizes.values()), path.stat().st_size
     if total > MAX_EXPANSION * packed:
-        raise ValueError(f"{path} would grow from {packed} to {total} bytes, more than {MAX_EXPANSION} times; "
-                         "do not trust this file")
+        raise ValueError(
+            f"{path} would grow from {packed} to {total} bytes, more than {MAX_EXPANSION} times; do not trust this file"
+        )
     free = shutil.disk_usage(folder).free
     if total > free:
-        raise EnvironmentFault(f"unpacking {path} takes {total} bytes and {folder.parent} has {free} free; free some "
-                               "space, set TMPDIR to a larger disk, or unpack the zip yourself and open the folder")
+        raise EnvironmentFault(
+            f"unpacking {path} takes {total} bytes and {folder.parent} has {free} free; free some "
+            "space, set TMPDIR to a larger disk, or unpack the zip yourself and open the folder"
+        )
     for name, size in sizes.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

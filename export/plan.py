@@ -34,8 +34,15 @@ class ExportPlan:
     @property
     def command(self) -> str:
         """The normalised command: resolved options, no paths."""
-        words = ["export", "--target", self.target.name, "--max-context", str(self.context.tokens),
-                 "--prefill-chunk", str(self.chunk)]
+        words = [
+            "export",
+            "--target",
+            self.target.name,
+            "--max-context",
+            str(self.context.tokens),
+            "--prefill-chunk",
+            str(self.chunk),
+        ]
         return " ".join(words + (["--bounded"] if self.is_bounded else []))
 
 
@@ -54,12 +61,23 @@ def plan_export(
             f"target {target.name} cannot hold the recipe {recipe.name}; it holds {', '.join(target.recipes)}: "
             "quantize again with one of them"
         )
-    return plan_package(info.config, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded,
-                        cache_dtype=recipe.cache)
+    return plan_package(
+        info.config,
+        target,
+        max_context=max_context,
+        prefill_chunk=prefill_chunk,
+        bounded=bounded,
+        cache_dtype=recipe.cache,
+    )
 
 
 def plan_package(
-    config: ModelConfig, target: Target, *, max_context: int | None, prefill_chunk: int | None, bounded: bool,
+    config: ModelConfig,
+    target: Target,
+    *,
+    max_context: int | None,
+    prefill_chunk: int | None,
+    bounded: bool,
     cache_dtype: str,
 ) -> ExportPlan:
     """Resolves the options against the model.
@@ -94,9 +112,12 @@ def plan_package(
     )
     has_local = len(config.global_layers) < config.num_layers
     return ExportPlan(
-        target=target, context=Context(kind=_BOUNDED if bounded else _ENDLESS, tokens=context), chunk=chunk,
+        target=target,
+        context=Context(kind=_BOUNDED if bounded else _ENDLESS, tokens=context),
+        chunk=chunk,
         window=min(config.sliding_window, context) if has_local else None,
-        cache=Cache(layers=layers, bytes=sum(layer.bytes for layer in layers)), notes=tuple(notes),
+        cache=Cache(layers=layers, bytes=sum(layer.bytes for layer in layers)),
+        notes=tuple(notes),
     )
 
 
@@ -110,7 +131,8 @@ def _resolve_chunk(given: int | None, target: Target, context: int, *, bounded: 
         raise ValueError(
             f"--prefill-chunk {given} does not fit a context of {context} tokens: the phones' runner takes a package "
             f"for endless only if its chunk is smaller; give at most {most}"
-            if not bounded else f"--prefill-chunk {given} is longer than the context of {context} tokens"
+            if not bounded
+            else f"--prefill-chunk {given} is longer than the context of {context} tokens"
         )
     return given
 
@@ -122,7 +144,11 @@ def _cache_layer(
     slots = cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded)
     head_bytes = config.head_dim + _INT8_HEAD_EXTRA if cache_dtype == "int8" else 4 * config.head_dim
     return CacheLayer(
-        layer=layer, kind="global" if config.is_global(layer) else "local",
-        ring=not (bounded and window >= context), slots=slots, window=window,
-        dtype="int8" if cache_dtype == "int8" else "float32", bytes=2 * slots * config.num_kv_heads * head_bytes,
+        layer=layer,
+        kind="global" if config.is_global(layer) else "local",
+        ring=not (bounded and window >= context),
+        slots=slots,
+        window=window,
+        dtype="int8" if cache_dtype == "int8" else "float32",
+        bytes=2 * slots * config.num_kv_heads * head_bytes,
     )

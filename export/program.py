@@ -113,9 +113,7 @@ class Program(nn.Module):
         cache_dtype: what the recipe says of keys and values.
     """
 
-    def __init__(
-        self, model: Transformer, *, context: int, chunk: int, bounded: bool, cache_dtype: CacheDtype
-    ) -> None:
+    def __init__(self, model: Transformer, *, context: int, chunk: int, bounded: bool, cache_dtype: CacheDtype) -> None:
         super().__init__()
         config = model.config
         self.model, self.chunk, self.context = model, chunk, context
@@ -167,7 +165,9 @@ class Program(nn.Module):
             indices = (positions_T % shape.slots if shape.ring else positions_T).unsqueeze(0)
             made = masks.get(shape)
             steps[shape] = Step(
-                indices=indices, position=position, mask=None if made is None else made[1],
+                indices=indices,
+                position=position,
+                mask=None if made is None else made[1],
                 wrapped=None if made is None else torch.logical_or(made[0], guard),
             )
         return steps

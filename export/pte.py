@@ -79,7 +79,7 @@ class Pte:
     def segment(self, index: int) -> memoryview:
         """A segment's bytes, in place."""
         segment = self.segments[index]
-        return self.data[segment.offset:segment.offset + segment.size]
+        return self.data[segment.offset : segment.offset + segment.size]
 
     def named(self, key: str) -> memoryview:
         """The bytes of a named blob.
@@ -107,7 +107,7 @@ class Pte:
     def constant(self, tensor: TensorValue) -> memoryview:
         """A constant tensor's bytes, in place; errors as `constant_place`."""
         place = self.constant_place(tensor)
-        return self.data[place:place + tensor.bytes]
+        return self.data[place : place + tensor.bytes]
 
 
 def read_pte(path: Path) -> Pte:
@@ -142,11 +142,11 @@ def _check_identifier(path: Path, data: memoryview) -> None:
 
 def _read(path: Path, data: memoryview) -> Pte:
     program_bytes, base = len(data), 0
-    if data[HEADER_AT:HEADER_AT + 4] == HEADER_MAGIC:
-        header = bytes(data[HEADER_AT:HEADER_AT + _HEADER_BYTES])
+    if data[HEADER_AT : HEADER_AT + 4] == HEADER_MAGIC:
+        header = bytes(data[HEADER_AT : HEADER_AT + _HEADER_BYTES])
         if len(header) < _HEADER_BYTES:
             raise ValueError(f"{path} ends inside its header; copy it again")
-        program_bytes, base, size = (int.from_bytes(header[at:at + 8], "little") for at in (8, 16, 24))
+        program_bytes, base, size = (int.from_bytes(header[at : at + 8], "little") for at in (8, 16, 24))
         if base + size > len(data) or program_bytes > len(data):
             raise ValueError(f"{path} has {len(data)} bytes, but its header promises {base + size}; copy it again")
     tables = data[:program_bytes]
@@ -161,9 +161,13 @@ def _read(path: Path, data: memoryview) -> Pte:
             raise ValueError(f"{path} is cut off: segment {index} ends at byte {end}, the file at {len(data)}")
     constant = root.table(5)
     inline = [t.content(0) for t in root.tables(3)]
-    contents = [data[s.offset:s.offset + s.size] for s in segments]
+    contents = [data[s.offset : s.offset + s.size] for s in segments]
     return Pte(
-        path=path, data=data, program_bytes=program_bytes, segment_base=base, segments=segments,
+        path=path,
+        data=data,
+        program_bytes=program_bytes,
+        segment_base=base,
+        segments=segments,
         constant_segment=None if constant is None else _index(constant.integer(0, "u32"), segments, "segment"),
         constant_offsets=() if constant is None else constant.numbers(1, "u64"),
         mutable_segments=tuple(_index(t.integer(0, "u32"), segments, "segment") for t in root.tables(6)),
@@ -186,10 +190,12 @@ def _read_method(plan: Table, inline: list[memoryview], contents: list[memoryvie
     for index in (*inputs, *outputs):
         _index(index, values, "value")
     return Method(
-        name=plan.text(0), values=values, inputs=inputs, outputs=outputs, operators=operators,
-        instructions=tuple(
-            _read_instruction(t, operators) for chain in plan.tables(5) for t in chain.tables(2)
-        ),
+        name=plan.text(0),
+        values=values,
+        inputs=inputs,
+        outputs=outputs,
+        operators=operators,
+        instructions=tuple(_read_instruction(t, operators) for chain in plan.tables(5) for t in chain.tables(2)),
         delegates=tuple(_read_delegate(t, inline, contents) for t in plan.tables(7)),
         buffer_sizes=plan.numbers(8, "i64"),
     )
@@ -226,7 +232,9 @@ def _read_tensor(table: Table) -> TensorValue:
     if place is not None:
         planned = (place.integer(0, "u32"), place.integer(1, "u32") + (place.integer(2, "u32") << 32))
     return TensorValue(
-        dtype=SCALAR_TYPES[scalar][0], sizes=table.numbers(2, "i32"), planned=planned,
+        dtype=SCALAR_TYPES[scalar][0],
+        sizes=table.numbers(2, "i32"),
+        planned=planned,
         constant=buffer if buffer and planned is None else None,
         initial=buffer if buffer and planned is not None else None,
         name="" if extra is None else extra.text(1),
@@ -257,5 +265,8 @@ def _read_delegate(table: Table, inline: list[memoryview], contents: list[memory
         raise IndexError("it holds a delegate without payload")
     in_segment, index = bool(reference.integer(0, "i8")), reference.integer(1, "u32")
     payloads = contents if in_segment else inline
-    return Delegate(backend=table.text(0), segment=index if in_segment else None,
-                    payload=payloads[_index(index, payloads, "payload")])
+    return Delegate(
+        backend=table.text(0),
+        segment=index if in_segment else None,
+        payload=payloads[_index(index, payloads, "payload")],
+    )

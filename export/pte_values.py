@@ -8,8 +8,18 @@ from dataclasses import dataclass
 
 # executorch/exir/_serialize/scalar_type.fbs: number to (name, bytes an element)
 SCALAR_TYPES: dict[int, tuple[str, int]] = {
-    0: ("uint8", 1), 1: ("int8", 1), 2: ("int16", 2), 3: ("int32", 4), 4: ("int64", 8), 5: ("float16", 2),
-    6: ("float32", 4), 7: ("float64", 8), 11: ("bool", 1), 15: ("bfloat16", 2), 27: ("uint16", 2), 28: ("uint32", 4),
+    0: ("uint8", 1),
+    1: ("int8", 1),
+    2: ("int16", 2),
+    3: ("int32", 4),
+    4: ("int64", 8),
+    5: ("float16", 2),
+    6: ("float32", 4),
+    7: ("float64", 8),
+    11: ("bool", 1),
+    15: ("bfloat16", 2),
+    27: ("uint16", 2),
+    28: ("uint32", 4),
     29: ("uint64", 8),
 }
 ITEM_BYTES = dict(SCALAR_TYPES.values())
@@ -146,8 +156,11 @@ class Method:
         """
         first = min(self.inputs, default=len(self.values))
         return tuple(
-            i for i, value in enumerate(self.values)
-            if isinstance(value, TensorValue) and value.planned is not None and value.constant is None
+            i
+            for i, value in enumerate(self.values)
+            if isinstance(value, TensorValue)
+            and value.planned is not None
+            and value.constant is None
             and (i < first or value.name or value.initial is not None)
         )
 

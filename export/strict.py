@@ -16,8 +16,15 @@ from typing import Annotated, Any, Literal, NoReturn
 
 MAX_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 _MAX_SHOWN = 60  # characters of a wrong value that a message repeats
-_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false", dict: "an object",
-          tuple: "a list", type(None): "null"}
+_NAMES = {
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "true or false",
+    dict: "an object",
+    tuple: "a list",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True)

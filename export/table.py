@@ -49,6 +49,7 @@ def _scales_for_gather(scales: Tensor) -> Tensor:
     count = int((half.to(torch.float32) != scales.to(torch.float32)).sum())
     _log.warning(
         "embedding: %d of %d scales are not exact in float16; the gather keeps float32 scales (2 bytes more each)",
-        count, scales.numel(),
+        count,
+        scales.numel(),
     )
     return scales.to(torch.float32)

@@ -26,8 +26,13 @@ class Target:
 
 TARGETS: dict[str, Target] = {
     "xnnpack": Target(
-        name="xnnpack", backend="XnnpackBackend", runner_kind="text-llm", min_runtime="1.5.1",
-        recipes=("8da4w-g32", "float"), default_context=8192, default_chunk=128,
+        name="xnnpack",
+        backend="XnnpackBackend",
+        runner_kind="text-llm",
+        min_runtime="1.5.1",
+        recipes=("8da4w-g32", "float"),
+        default_context=8192,
+        default_chunk=128,
     ),
 }
 

@@ -15,17 +15,74 @@ _IDENTIFIER = b"XN"
 _NO_OFFSET = (1 << 64) - 1
 NO_VALUE = (1 << 32) - 1  # id of an input that a node does not have
 
-DATATYPES = ("invalid", "fp32", "fp16", "qint8", "quint8", "qint32", "qcint8", "qcint32", "qcint4", "qdint8", "qbint4",
-             "qpint8", "int32", "pfp32", "bf16")
+DATATYPES = (
+    "invalid",
+    "fp32",
+    "fp16",
+    "qint8",
+    "quint8",
+    "qint32",
+    "qcint8",
+    "qcint32",
+    "qcint4",
+    "qdint8",
+    "qbint4",
+    "qpint8",
+    "int32",
+    "pfp32",
+    "bf16",
+)
 
 # XNodeUnion in its order, without the leading XNN.
 _KINDS = (
-    "None", "Add", "FullyConnected", "Softmax", "Sigmoid", "StaticTranspose", "Clamp", "Conv2d", "Div",
-    "StaticResizeBilinear2D", "StaticConstantPad", "AvgPooling2d", "Minimum", "DepthwiseConv2d", "MaxPooling2d",
-    "Multiply", "Subtract", "Floor", "Convert", "GlobalAvgPooling2d", "StaticReshape", "ArgMaxPooling2d", "SquareRoot",
-    "Ceiling", "Hardswish", "LeakyReLU", "Maximum", "Negate", "Square", "ELU", "Abs", "PReLU", "Concatenate2",
-    "Concatenate3", "Concatenate4", "StaticSlice", "ScaledDotProductAttention", "BatchMatrixMultiply", "Concatenate5",
-    "ConvTranspose2d", "ReciprocalSquareRoot", "Log", "Gelu", "Tanh", "Exp", "Sin", "Copy", "Cos",
+    "None",
+    "Add",
+    "FullyConnected",
+    "Softmax",
+    "Sigmoid",
+    "StaticTranspose",
+    "Clamp",
+    "Conv2d",
+    "Div",
+    "StaticResizeBilinear2D",
+    "StaticConstantPad",
+    "AvgPooling2d",
+    "Minimum",
+    "DepthwiseConv2d",
+    "MaxPooling2d",
+    "Multiply",
+    "Subtract",
+    "Floor",
+    "Convert",
+    "GlobalAvgPooling2d",
+    "StaticReshape",
+    "ArgMaxPooling2d",
+    "SquareRoot",
+    "Ceiling",
+    "Hardswish",
+    "LeakyReLU",
+    "Maximum",
+    "Negate",
+    "Square",
+    "ELU",
+    "Abs",
+    "PReLU",
+    "Concatenate2",
+    "Concatenate3",
+    "Concatenate4",
+    "StaticSlice",
+    "ScaledDotProductAttention",
+    "BatchMatrixMultiply",
+    "Concatenate5",
+    "ConvTranspose2d",
+    "ReciprocalSquareRoot",
+    "Log",
+    "Gelu",
+    "Tanh",
+    "Exp",
+    "Sin",
+    "Copy",
+    "Cos",
 )
 # Field numbers of (inputs, outputs, flags); what is not listed has one input and one output.
 _ONE = ((0,), (1,), 2)
@@ -36,11 +93,19 @@ _FIELDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
     **dict.fromkeys(("Add", "Div", "Minimum", "Multiply", "Subtract", "Maximum", "PReLU", "BatchMatrixMultiply"), _TWO),
     **dict.fromkeys(("Conv2d", "DepthwiseConv2d", "ConvTranspose2d"), _CONVOLUTION),
     **dict.fromkeys(("AvgPooling2d", "MaxPooling2d"), _POOLING),
-    "FullyConnected": ((0, 1, 2), (3,), 4), "StaticTranspose": ((2,), (3,), 4),
-    "StaticResizeBilinear2D": ((2,), (3,), 4), "StaticConstantPad": ((3,), (4,), 5), "ELU": ((1,), (2,), 3),
-    "StaticReshape": ((2,), (3,), 4), "StaticSlice": ((3,), (4,), 5), "LeakyReLU": ((1,), (2,), 3),
-    "ScaledDotProductAttention": ((0, 1, 2, 3, 4), (5,), 6), "ArgMaxPooling2d": ((6,), (7, 8), 9),
-    "Concatenate2": ((1, 2), (5,), 6), "Concatenate3": ((1, 2, 3), (5,), 6), "Concatenate4": ((1, 2, 3, 4), (5,), 6),
+    "FullyConnected": ((0, 1, 2), (3,), 4),
+    "StaticTranspose": ((2,), (3,), 4),
+    "StaticResizeBilinear2D": ((2,), (3,), 4),
+    "StaticConstantPad": ((3,), (4,), 5),
+    "ELU": ((1,), (2,), 3),
+    "StaticReshape": ((2,), (3,), 4),
+    "StaticSlice": ((3,), (4,), 5),
+    "LeakyReLU": ((1,), (2,), 3),
+    "ScaledDotProductAttention": ((0, 1, 2, 3, 4), (5,), 6),
+    "ArgMaxPooling2d": ((6,), (7, 8), 9),
+    "Concatenate2": ((1, 2), (5,), 6),
+    "Concatenate3": ((1, 2, 3), (5,), 6),
+    "Concatenate4": ((1, 2, 3, 4), (5,), 6),
     "Concatenate5": ((1, 2, 3, 4, 7), (5,), 6),
 }
 
@@ -143,18 +208,21 @@ def read_payload(payload: memoryview) -> XnnGraph:
 def _read(payload: memoryview) -> XnnGraph:
     if payload[4:8] != _MAGIC or len(payload) < _HEADER_BYTES:
         raise ValueError(f"an XNNPACK delegate begins with {bytes(payload[4:8])!r}; only {_MAGIC!r} is known")
-    start, size, data_start = (int.from_bytes(payload[at:at + 4], "little") for at in (10, 14, 18))
+    start, size, data_start = (int.from_bytes(payload[at : at + 4], "little") for at in (10, 14, 18))
     data_size = int.from_bytes(payload[22:30], "little")
     if start + size > len(payload) or data_start + data_size > len(payload):
         raise IndexError(f"its header leads outside of {len(payload)} bytes")
-    tables, data = payload[start:start + size], payload[data_start:data_start + data_size]
+    tables, data = payload[start : start + size], payload[data_start : data_start + data_size]
     if tables[4:6] != _IDENTIFIER:
         raise ValueError(f"an XNNPACK graph begins with {bytes(tables[4:8])!r}; only {_IDENTIFIER!r} is known")
     root = read_root(tables)
     values = [_read_value(t) for t in root.tables(2)]
     return XnnGraph(
-        nodes=tuple(_read_node(t) for t in root.tables(1)), values={value.id: value for value in values},
-        inputs=root.numbers(4, "u32"), outputs=root.numbers(5, "u32"), table_bytes=size,
+        nodes=tuple(_read_node(t) for t in root.tables(1)),
+        values={value.id: value for value in values},
+        inputs=root.numbers(4, "u32"),
+        outputs=root.numbers(5, "u32"),
+        table_bytes=size,
         constants=tuple(_read_constant(t, data) for t in root.tables(8)),
     )
 
@@ -166,8 +234,12 @@ def _read_node(xnode: Table) -> Node:
     kind = _KINDS[number]
     inputs, outputs, flags = _FIELDS.get(kind, _ONE)
     ids = tuple(table.integer(i, "u32") for i in inputs)
-    return Node(kind=kind, inputs=tuple(i for i in ids if i != NO_VALUE),
-                outputs=tuple(table.integer(i, "u32") for i in outputs), flags=table.integer(flags, "u32"))
+    return Node(
+        kind=kind,
+        inputs=tuple(i for i in ids if i != NO_VALUE),
+        outputs=tuple(table.integer(i, "u32") for i in outputs),
+        flags=table.integer(flags, "u32"),
+    )
 
 
 def _read_value(xvalue: Table) -> XnnValue:
@@ -181,8 +253,12 @@ def _read_value(xvalue: Table) -> XnnValue:
     if not 0 <= datatype < len(DATATYPES):
         raise IndexError(f"it holds a value of the unknown type {datatype}")
     return XnnValue(
-        id=table.integer(6, "u32"), datatype=DATATYPES[datatype], dims=table.numbers(2, "u32"),
-        constant=table.integer(3, "u32"), flags=table.integer(5, "u32"), quantization=quantization,
+        id=table.integer(6, "u32"),
+        datatype=DATATYPES[datatype],
+        dims=table.numbers(2, "u32"),
+        constant=table.integer(3, "u32"),
+        flags=table.integer(5, "u32"),
+        quantization=quantization,
     )
 
 
@@ -191,16 +267,26 @@ def _read_quantization(value: Table) -> Quantization:
     if table is None:
         raise IndexError("it holds a quantized value without parameters")
     if kind == 1:
-        return Quantization(kind="channel", axis=table.integer(1, "i32"), scales=table.numbers(0, "f32"),
-                            scales_buffer=table.integer(2, "u32"), num_scales=table.integer(3, "u32"))
+        return Quantization(
+            kind="channel",
+            axis=table.integer(1, "i32"),
+            scales=table.numbers(0, "f32"),
+            scales_buffer=table.integer(2, "u32"),
+            num_scales=table.integer(3, "u32"),
+        )
     if kind == 2:
         return Quantization(kind="tensor", scales=(table.real(0, "f32"),), zero_point=table.integer(1, "i32"))
     if kind == 3:
         return Quantization(kind="token")
     if kind == 4:
-        return Quantization(kind="group", axis=table.integer(1, "i32"), scales=table.numbers(0, "f32"),
-                            group_size=table.integer(2, "i32"), scales_buffer=table.integer(4, "u32"),
-                            num_scales=table.integer(5, "u32"))
+        return Quantization(
+            kind="group",
+            axis=table.integer(1, "i32"),
+            scales=table.numbers(0, "f32"),
+            group_size=table.integer(2, "i32"),
+            scales_buffer=table.integer(4, "u32"),
+            num_scales=table.integer(5, "u32"),
+        )
     raise IndexError(f"it holds quantization of the unknown kind {kind}")
 
 
@@ -210,4 +296,4 @@ def _read_constant(table: Table, data: memoryview) -> ConstantData:
         return ConstantData(size=size, key=key)
     if offset + size > len(data):
         raise IndexError(f"constant data at {offset} leads outside of {len(data)} bytes")
-    return ConstantData(size=size, content=data[offset:offset + size])
+    return ConstantData(size=size, content=data[offset : offset + size])

@@ -42,7 +42,9 @@ def lower(program: Program, constants: Mapping[str, int | bool | list[int]]) -> 
     _log.info("lowering %d layers through XNNPACK", program.model.config.num_layers)
     with torch.no_grad():
         edge = to_edge_transform_and_lower(
-            traced, partitioner=[XnnpackPartitioner()], constant_methods=dict(constants),
+            traced,
+            partitioner=[XnnpackPartitioner()],
+            constant_methods=dict(constants),
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
         del traced

@@ -35,8 +35,10 @@ def write_byte_tokenizer(folder: Path, vocab_size: int) -> None:
 
     fewest = 256 + len(SPECIAL_TOKENS)
     if not fewest <= vocab_size <= MOST_IDS:
-        raise ValueError(f"a byte-level tokenizer has {fewest} to {MOST_IDS} ids, the model's vocabulary is "
-                         f"{vocab_size}; use a vocabulary within that, or a tokenizer of your own")
+        raise ValueError(
+            f"a byte-level tokenizer has {fewest} to {MOST_IDS} ids, the model's vocabulary is "
+            f"{vocab_size}; use a vocabulary within that, or a tokenizer of your own"
+        )
     vocabulary = {character: byte for character, byte in sorted(BYTE_CHARACTERS.items(), key=lambda item: item[1])}
     merges = list(itertools.islice(_merges(), vocab_size - fewest))
     for left, right in merges:
@@ -47,12 +49,20 @@ def write_byte_tokenizer(folder: Path, vocab_size: int) -> None:
     tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in SPECIAL_TOKENS])
     bos = SPECIAL_TOKENS[0]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, tokenizer.token_to_id(bos))])
+        single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+    )
     (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(dump_json({
-        "bos_token": bos, "eos_token": "<|eot|>", "chat_template": CHAT_TEMPLATE,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-    }), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        dump_json(
+            {
+                "bos_token": bos,
+                "eos_token": "<|eot|>",
+                "chat_template": CHAT_TEMPLATE,
+                "tokenizer_class": "PreTrainedTokenizerFast",
+            }
+        ),
+        encoding="utf-8",
+    )
 
 
 def _merges() -> Iterator[tuple[str, str]]:

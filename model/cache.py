@@ -122,8 +122,13 @@ def make_caches(
     for layer in range(config.num_layers):
         window = cache_window(config, layer, context)
         kind = KVCache if bounded and window >= context else RingKVCache
-        caches.append(kind(
-            slots=cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded), window=window,
-            num_kv_heads=config.num_kv_heads, head_dim=config.head_dim, dtype=dtype,
-        ))
+        caches.append(
+            kind(
+                slots=cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded),
+                window=window,
+                num_kv_heads=config.num_kv_heads,
+                head_dim=config.head_dim,
+                dtype=dtype,
+            )
+        )
     return caches

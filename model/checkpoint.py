@@ -76,8 +76,11 @@ def read_info(folder: Path) -> CheckpointInfo:
     """
     path = folder / INFO_FILE
     if not path.is_file():
-        hint = "; it looks like a Hugging Face folder: run `pocketlm convert` on it first" \
-            if (folder / "config.json").is_file() else "; give a folder that `pocketlm convert` made"
+        hint = (
+            "; it looks like a Hugging Face folder: run `pocketlm convert` on it first"
+            if (folder / "config.json").is_file()
+            else "; give a folder that `pocketlm convert` made"
+        )
         raise ValueError(f"{path} is missing{hint}")
     try:
         return CheckpointInfo.from_json(read_json(path))
@@ -124,8 +127,10 @@ def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tu
         raise ValueError(f"{where} does not fit its config: {parts}; take config and weights from the same model")
     for name, shape in expected.items():
         if found[name] != shape:
-            raise ValueError(f"{where}: tensor {name!r} has the shape {list(found[name])}, its config asks for "
-                             f"{list(shape)}; take config and weights from the same model")
+            raise ValueError(
+                f"{where}: tensor {name!r} has the shape {list(found[name])}, its config asks for "
+                f"{list(shape)}; take config and weights from the same model"
+            )
 
 
 def list_names(names: Iterable[str], most: int = 6) -> str:
@@ -193,8 +198,13 @@ def adopt_tokenizer(source: Path, target: Path, vocab_size: int) -> "TokenizerSp
 
 
 def random_checkpoint(
-    config: ModelConfig, out: Path, *, seed: int, dtype: Literal["float32", "bfloat16"] = "float32",
-    tokenizer: Path | Literal["bytes", "none"] = "bytes", overwrite: bool = False,
+    config: ModelConfig,
+    out: Path,
+    *,
+    seed: int,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    tokenizer: Path | Literal["bytes", "none"] = "bytes",
+    overwrite: bool = False,
 ) -> CheckpointInfo:
     """Writes a checkpoint of seeded random weights: matrices normal with deviation 0.02, norms 1.
 
@@ -218,7 +228,11 @@ def random_checkpoint(
                 spec = adopt_tokenizer(Path(made), partial, config.vocab_size)
         recipe = dump_json({"config": config.to_json(), "dtype": dtype, "seed": seed})
         info = CheckpointInfo(
-            config=config, preset=find_preset_name(config), family="random", tokenizer=spec, licences=licences,
+            config=config,
+            preset=find_preset_name(config),
+            family="random",
+            tokenizer=spec,
+            licences=licences,
             source_sha256=hashlib.sha256(recipe.encode()).hexdigest(),
         )
         _log.info("writing %s random parameters, seed %d", f"{config.num_parameters:,}", seed)

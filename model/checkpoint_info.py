@@ -20,8 +20,14 @@ FAMILIES = ("llama4_text", "llama", "random")
 
 _LICENCE = re.compile(r"(licen[sc]e|notice|use_policy)", re.IGNORECASE)
 _KINDS: dict[str, tuple[type, ...]] = {
-    "config": (dict,), "preset": (str, type(None)), "family": (str,), "source_sha256": (str,),
-    "learned_scales": (bool,), "tokenizer": (dict, type(None)), "licences": (list,), "quantization": (dict, type(None)),
+    "config": (dict,),
+    "preset": (str, type(None)),
+    "family": (str,),
+    "source_sha256": (str,),
+    "learned_scales": (bool,),
+    "tokenizer": (dict, type(None)),
+    "licences": (list,),
+    "quantization": (dict, type(None)),
 }
 _SCHEME_KEYS = {"scheme", "bits", "group_size", "reason"}
 
@@ -55,12 +61,20 @@ class CheckpointInfo:
     def to_json(self) -> dict[str, Any]:
         quantization = self.quantization
         return {
-            "format": FORMAT, "version": VERSION, "config": self.config.to_json(), "preset": self.preset,
-            "family": self.family, "source_sha256": self.source_sha256, "learned_scales": self.learned_scales,
+            "format": FORMAT,
+            "version": VERSION,
+            "config": self.config.to_json(),
+            "preset": self.preset,
+            "family": self.family,
+            "source_sha256": self.source_sha256,
+            "learned_scales": self.learned_scales,
             "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
             "licences": list(self.licences),
-            "quantization": None if quantization is None else {
-                "recipe": quantization.recipe, "group_size": quantization.group_size,
+            "quantization": None
+            if quantization is None
+            else {
+                "recipe": quantization.recipe,
+                "group_size": quantization.group_size,
                 "layers": {name: dict(layer) for name, layer in quantization.layers.items()},
             },
         }
@@ -94,9 +108,14 @@ class CheckpointInfo:
         except TypeError as error:
             raise ValueError(f"checkpoint key 'config' is malformed ({error}); convert the checkpoint again") from None
         return cls(
-            config=config, preset=data["preset"], family=data["family"],
-            source_sha256=data["source_sha256"], learned_scales=data["learned_scales"], tokenizer=tokenizer,
-            licences=tuple(data["licences"]), quantization=_read_quantization(data["quantization"]),
+            config=config,
+            preset=data["preset"],
+            family=data["family"],
+            source_sha256=data["source_sha256"],
+            learned_scales=data["learned_scales"],
+            tokenizer=tokenizer,
+            licences=tuple(data["licences"]),
+            quantization=_read_quantization(data["quantization"]),
         )
 
 

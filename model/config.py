@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 ROPE_LAYOUTS = ("interleaved", "halves")
 
+
 @dataclass(frozen=True, kw_only=True)
 class RopeScaling:
     """Llama 3.1's frequency scaling (transformers, modeling_rope_utils.py, `_compute_llama3_parameters`).
@@ -27,8 +28,10 @@ class RopeScaling:
             _check_number(f"rope_scaling.{name}", getattr(self, name), above_zero=True)
         _check_integer("rope_scaling.original_context", self.original_context, least=1)
         if self.low_freq_factor >= self.high_freq_factor:
-            raise ValueError(f"rope_scaling.low_freq_factor {self.low_freq_factor} must be below high_freq_factor "
-                             f"{self.high_freq_factor}")
+            raise ValueError(
+                f"rope_scaling.low_freq_factor {self.low_freq_factor} must be below high_freq_factor "
+                f"{self.high_freq_factor}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +63,17 @@ class ModelConfig:
     tied: bool = True  # one table for input and output
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "dim", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_dim",
-                     "sliding_window", "max_context"):
+        for name in (
+            "vocab_size",
+            "dim",
+            "num_layers",
+            "num_heads",
+            "num_kv_heads",
+            "head_dim",
+            "ffn_dim",
+            "sliding_window",
+            "max_context",
+        ):
             _check_integer(name, getattr(self, name), least=1)
         _check_integer("temperature_floor", self.temperature_floor, least=0)
         for name in ("norm_eps", "rope_theta", "temperature_scale"):
@@ -96,8 +108,10 @@ class ModelConfig:
         return tables + self.num_layers * layer + self.dim
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"global_layers": list(self.global_layers),
-                                           "no_rope_layers": list(self.no_rope_layers)}
+        return dataclasses.asdict(self) | {
+            "global_layers": list(self.global_layers),
+            "no_rope_layers": list(self.no_rope_layers),
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ModelConfig":
@@ -147,15 +161,34 @@ def _check_number(name: str, value: Any, *, above_zero: bool) -> None:
 PRESETS: dict[str, ModelConfig] = {
     # arXiv 2511.06719 and the published config.json: 1,084,453,120 parameters.
     "mobilellm-pro": ModelConfig(
-        vocab_size=202_048, dim=1280, num_layers=30, num_heads=20, num_kv_heads=4, head_dim=64, ffn_dim=6144,
-        global_layers=(0, 4, 8, 12, 16, 20, 24, 28, 29), sliding_window=512, max_context=131_072,
-        rope_layout="interleaved", qk_norm=True,
+        vocab_size=202_048,
+        dim=1280,
+        num_layers=30,
+        num_heads=20,
+        num_kv_heads=4,
+        head_dim=64,
+        ffn_dim=6144,
+        global_layers=(0, 4, 8, 12, 16, 20, 24, 28, 29),
+        sliding_window=512,
+        max_context=131_072,
+        rope_layout="interleaved",
+        qk_norm=True,
     ),
     # The same parts in small: 4 heads share 2 key-value heads, the last layer is global as in the big one.
     "nano": ModelConfig(
-        vocab_size=4096, dim=256, num_layers=6, num_heads=4, num_kv_heads=2, head_dim=64, ffn_dim=768,
-        global_layers=(0, 4, 5), sliding_window=128, max_context=2048,
-        rope_theta=10_000.0, rope_layout="interleaved", qk_norm=True,
+        vocab_size=4096,
+        dim=256,
+        num_layers=6,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=64,
+        ffn_dim=768,
+        global_layers=(0, 4, 5),
+        sliding_window=128,
+        max_context=2048,
+        rope_theta=10_000.0,
+        rope_layout="interleaved",
+        qk_norm=True,
     ),
 }
 

@@ -29,15 +29,25 @@ def convert(source: Path, out: Path, *, overwrite: bool = False) -> CheckpointIn
     check_target(out, overwrite=overwrite, source=source)
     foreign = open_foreign(source)
     config, preset = foreign.config, find_preset_name(foreign.config)
-    _log.info("%s: %s, %s parameters%s", source.name, foreign.family, f"{config.num_parameters:,}",
-              f", preset {preset}" if preset else "")
+    _log.info(
+        "%s: %s, %s parameters%s",
+        source.name,
+        foreign.family,
+        f"{config.num_parameters:,}",
+        f", preset {preset}" if preset else "",
+    )
     with atomic_output(out, overwrite=overwrite) as partial:
         licences = copy_licences(source, partial)
         _log.info("licences: %s", ", ".join(licences) or "none found")
         tokenizer = adopt_tokenizer(source, partial, config.vocab_size)
         info = CheckpointInfo(
-            config=config, preset=preset, family=foreign.family, source_sha256=hash_source(foreign),
-            learned_scales=foreign.has_learned_scales, tokenizer=tokenizer, licences=licences,
+            config=config,
+            preset=preset,
+            family=foreign.family,
+            source_sha256=hash_source(foreign),
+            learned_scales=foreign.has_learned_scales,
+            tokenizer=tokenizer,
+            licences=licences,
         )
         write_checkpoint(partial, info, _with_progress(foreign))
     _log.info("wrote %s", out)

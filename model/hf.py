@@ -24,10 +24,14 @@ _PREFIX = re.compile(r"^(language_model\.)?(model\.)?")
 _LAYER = re.compile(r"^layers\.(\d+)\.(.+)$")
 _OUTSIDE = {"embed_tokens": "embedding", "norm": "norm", "lm_head": "head"}
 _INSIDE = {
-    "input_layernorm": "attention_norm", "post_attention_layernorm": "feed_forward_norm",
+    "input_layernorm": "attention_norm",
+    "post_attention_layernorm": "feed_forward_norm",
     **{f"self_attn.{part}_proj": f"attention.{part}_proj" for part in "qkvo"},
-    **{f"{block}.{part}_proj": f"feed_forward.{part}_proj"
-       for block in ("feed_forward", "mlp") for part in ("gate", "up", "down")},
+    **{
+        f"{block}.{part}_proj": f"feed_forward.{part}_proj"
+        for block in ("feed_forward", "mlp")
+        for part in ("gate", "up", "down")
+    },
 }
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _FAKE = ".weight_fake_quantizer."
@@ -101,14 +105,17 @@ def open_foreign(folder: Path) -> ForeignCheckpoint:
     check_shapes({name: reader.shape(name) for name in present}, asked, where)
     for source in theirs.values():
         if reader.dtype(source) not in _FLOATS:
-            raise ValueError(f"{where}: tensor {source!r} has the type {reader.dtype(source)}; convert reads float32, "
-                             "float16 and bfloat16: give the checkpoint from before quantization")
+            raise ValueError(
+                f"{where}: tensor {source!r} has the type {reader.dtype(source)}; convert reads float32, "
+                "float16 and bfloat16: give the checkpoint from before quantization"
+            )
     _check_scales(scales, expected, reader, where)
     if config.tied and "head.weight_scale" in scales:
         config = _split_table(config, theirs, reader)
     ordered = {n: theirs[n] for name in float_shapes(config) for n in (name, f"{name}_scale") if n in theirs}
-    return ForeignCheckpoint(folder=folder, config=config, family=family, reader=reader, names=ordered,
-                             copied_head=copied_head)
+    return ForeignCheckpoint(
+        folder=folder, config=config, family=family, reader=reader, names=ordered, copied_head=copied_head
+    )
 
 
 def _our_names(reader: TensorReader) -> tuple[dict[str, str], list[str]]:
@@ -124,8 +131,9 @@ def _our_names(reader: TensorReader) -> tuple[dict[str, str], list[str]]:
         elif name is None:
             unexpected.append(source)
         elif name in theirs:
-            raise ValueError(f"{reader.files[0]}: {theirs[name]!r} and {source!r} are one tensor under two names; "
-                             "remove one")
+            raise ValueError(
+                f"{reader.files[0]}: {theirs[name]!r} and {source!r} are one tensor under two names; remove one"
+            )
         else:
             theirs[name] = source
     if skipped:
@@ -200,8 +208,10 @@ def _check_scales(
             raise ValueError(f"{where}: learned scales {source!r} belong to no matrix of this model")
         columns = shape[1] if len(shape) == 2 else 1
         if len(shape) not in (1, 2) or shape[0] != matrix[0] or columns < 1 or matrix[1] % columns:
-            raise ValueError(f"{where}: learned scales {source!r} have the shape {list(shape)}, which does not fit the "
-                             f"matrix {list(matrix)}: expected {[matrix[0], 1]} or one scale a group")
+            raise ValueError(
+                f"{where}: learned scales {source!r} have the shape {list(shape)}, which does not fit the "
+                f"matrix {list(matrix)}: expected {[matrix[0], 1]} or one scale a group"
+            )
     if scales:
         lost = [f"{name}_scale" for name in expected if "_proj" in name and f"{name}_scale" not in scales]
         if lost:

@@ -16,26 +16,83 @@ _log = logging.getLogger("pocketlm")
 
 _FAMILIES = ("llama4_text", "llama")
 _COMMON = {
-    "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
-    "rope_theta", "rope_scaling", "rope_parameters", "attention_bias", "mlp_bias", "quantization_config",
-    "partial_rotary_factor", "rope_interleaved", "architectures",
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "tie_word_embeddings",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "attention_bias",
+    "mlp_bias",
+    "quantization_config",
+    "partial_rotary_factor",
+    "rope_interleaved",
+    "architectures",
 }
 _LLAMA4 = {
-    "intermediate_size_mlp", "moe_layers", "use_qk_norm", "no_rope_layers", "no_rope_layer_interval", "layer_types",
-    "sliding_window", "attention_chunk_size", "attn_temperature_tuning", "floor_scale", "attn_scale",
+    "intermediate_size_mlp",
+    "moe_layers",
+    "use_qk_norm",
+    "no_rope_layers",
+    "no_rope_layer_interval",
+    "layer_types",
+    "sliding_window",
+    "attention_chunk_size",
+    "attn_temperature_tuning",
+    "floor_scale",
+    "attn_scale",
 }
 # Settings that change no logit: training, storage, ids, output options.
 _HARMLESS = {
-    "_name_or_path", "attention_dropout", "auto_map", "bos_token_id", "cache_implementation",
-    "chunk_size_feed_forward", "dtype", "eos_token_id", "for_llm_compressor", "id2label", "initializer_range",
-    "interleave_moe_layer_step", "is_encoder_decoder", "is_llama_config", "label2id", "num_experts_per_tok",
-    "num_local_experts", "output_attentions", "output_hidden_states", "output_router_logits", "pad_token_id",
-    "pretraining_tp", "problem_type", "return_dict", "router_aux_loss_coef", "router_jitter_noise", "torch_dtype",
-    "transformers_version", "use_cache",
+    "_name_or_path",
+    "attention_dropout",
+    "auto_map",
+    "bos_token_id",
+    "cache_implementation",
+    "chunk_size_feed_forward",
+    "dtype",
+    "eos_token_id",
+    "for_llm_compressor",
+    "id2label",
+    "initializer_range",
+    "interleave_moe_layer_step",
+    "is_encoder_decoder",
+    "is_llama_config",
+    "label2id",
+    "num_experts_per_tok",
+    "num_local_experts",
+    "output_attentions",
+    "output_hidden_states",
+    "output_router_logits",
+    "pad_token_id",
+    "pretraining_tp",
+    "problem_type",
+    "return_dict",
+    "router_aux_loss_coef",
+    "router_jitter_noise",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
 }
-_ROPE_KEYS = {"rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
-              "original_max_position_embeddings", "partial_rotary_factor"}
+_ROPE_KEYS = {
+    "rope_type",
+    "type",
+    "rope_theta",
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "original_max_position_embeddings",
+    "partial_rotary_factor",
+}
 
 
 def read_hf_config(folder: Path) -> tuple[ModelConfig, str]:
@@ -57,8 +114,11 @@ def read_hf_config(folder: Path) -> tuple[ModelConfig, str]:
 
 def _find_config(folder: Path) -> Path:
     if not folder.exists():
-        hint = f"; a model on the hub is downloaded first: hf download {folder} --local-dir DIR" \
-            if not folder.is_absolute() and len(folder.parts) == 2 else "; check the path"
+        hint = (
+            f"; a model on the hub is downloaded first: hf download {folder} --local-dir DIR"
+            if not folder.is_absolute() and len(folder.parts) == 2
+            else "; check the path"
+        )
         raise ValueError(f"{folder} does not exist{hint}")
     if not folder.is_dir():
         raise ValueError(f"{folder} is a file; give the Hugging Face folder that holds config.json and the weights")
@@ -97,8 +157,10 @@ def _refuse_unsupported(data: Mapping[str, Any]) -> None:
     quantization = data.get("quantization_config")
     if quantization is not None:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
-        raise ValueError(f"quantization_config is present (quant_method {method!r}): these weights are quantized "
-                         "already; convert the float checkpoint that they were made from")
+        raise ValueError(
+            f"quantization_config is present (quant_method {method!r}): these weights are quantized "
+            "already; convert the float checkpoint that they were made from"
+        )
     if data["model_type"] == "llama" and data.get("rope_interleaved"):
         raise ValueError("rope_interleaved is true: LlamaForCausalLM rotates halves, and so does pocketlm for a llama")
     if data.get("partial_rotary_factor") not in (None, 1, 1.0):
@@ -113,10 +175,15 @@ def _shape(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"hidden_size {dim} is not a multiple of num_attention_heads {num_heads}; give head_dim")
     theta, scaling = _rope(data)
     return {
-        "vocab_size": _integer(data, "vocab_size"), "dim": dim, "num_layers": _integer(data, "num_hidden_layers"),
-        "num_heads": num_heads, "num_kv_heads": _integer(data, "num_key_value_heads", num_heads),
+        "vocab_size": _integer(data, "vocab_size"),
+        "dim": dim,
+        "num_layers": _integer(data, "num_hidden_layers"),
+        "num_heads": num_heads,
+        "num_kv_heads": _integer(data, "num_key_value_heads", num_heads),
         "head_dim": dim // num_heads if head_dim is None else _integer(data, "head_dim"),
-        "max_context": _integer(data, "max_position_embeddings"), "rope_theta": theta, "rope_scaling": scaling,
+        "max_context": _integer(data, "max_position_embeddings"),
+        "rope_theta": theta,
+        "rope_scaling": scaling,
         "tied": _boolean(data, "tie_word_embeddings", False),
     }
 
@@ -124,8 +191,12 @@ def _shape(data: Mapping[str, Any]) -> dict[str, Any]:
 def _llama(data: Mapping[str, Any]) -> ModelConfig:
     shape = _shape(data)
     return ModelConfig(
-        **shape, ffn_dim=_integer(data, "intermediate_size"), norm_eps=_number(data, "rms_norm_eps", 1e-6),
-        global_layers=tuple(range(shape["num_layers"])), sliding_window=shape["max_context"], rope_layout="halves",
+        **shape,
+        ffn_dim=_integer(data, "intermediate_size"),
+        norm_eps=_number(data, "rms_norm_eps", 1e-6),
+        global_layers=tuple(range(shape["num_layers"])),
+        sliding_window=shape["max_context"],
+        rope_layout="halves",
     )
 
 
@@ -140,10 +211,14 @@ def _llama4(data: Mapping[str, Any]) -> ModelConfig:
     # transformers gives dense layers `intermediate_size_mlp`; `intermediate_size` is an expert's width.
     width = "intermediate_size_mlp" if data.get("intermediate_size_mlp") is not None else "intermediate_size"
     return ModelConfig(
-        **shape, ffn_dim=_integer(data, width), norm_eps=_number(data, "rms_norm_eps", 1e-5),
+        **shape,
+        ffn_dim=_integer(data, width),
+        norm_eps=_number(data, "rms_norm_eps", 1e-5),
         global_layers=global_layers,
         sliding_window=shape["max_context"] if is_all_global else _integer(data, "sliding_window"),
-        rope_layout="interleaved", no_rope_layers=no_rope, qk_norm=_boolean(data, "use_qk_norm", True),
+        rope_layout="interleaved",
+        no_rope_layers=no_rope,
+        qk_norm=_boolean(data, "use_qk_norm", True),
         temperature_floor=_integer(data, "floor_scale", 8192) if is_tuned else 0,
         temperature_scale=_number(data, "attn_scale", 0.1) if is_tuned else 0.0,
     )
@@ -163,8 +238,10 @@ def _no_rope_layers(data: Mapping[str, Any], num_layers: int) -> tuple[int, ...]
         interval = _integer(data, "no_rope_layer_interval", 4)
         return tuple(range(interval - 1, num_layers, interval))
     if not isinstance(flags, list) or len(flags) < num_layers or any(flag not in (0, 1) for flag in flags):
-        raise ValueError(f"no_rope_layers is {flags!r}; it must be a list of {num_layers} values, 1 for a layer with "
-                         "RoPE, 0 for one without")
+        raise ValueError(
+            f"no_rope_layers is {flags!r}; it must be a list of {num_layers} values, 1 for a layer with "
+            "RoPE, 0 for one without"
+        )
     return tuple(i for i in range(num_layers) if not flags[i])
 
 
@@ -214,7 +291,8 @@ def _rope(data: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
     if kind != "llama3":
         raise ValueError(f"RoPE type {kind!r} is not supported; known: default, llama3")
     return theta, RopeScaling(
-        factor=_number(rope, "factor"), low_freq_factor=_number(rope, "low_freq_factor"),
+        factor=_number(rope, "factor"),
+        low_freq_factor=_number(rope, "low_freq_factor"),
         high_freq_factor=_number(rope, "high_freq_factor"),
         original_context=_integer(rope, "original_max_position_embeddings"),
     )

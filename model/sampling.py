@@ -45,8 +45,10 @@ class Sampler:
         """
         largest = logits_V.max().to(torch.float64)
         if not torch.isfinite(largest):  # the maximum is NaN when any logit is
-            raise ValueError(f"the model's largest logit is {float(largest)}: its numbers have overflowed; check the "
-                             "checkpoint's weights")
+            raise ValueError(
+                f"the model's largest logit is {float(largest)}: its numbers have overflowed; check the "
+                "checkpoint's weights"
+            )
         if self.temperature == 0:
             return int(logits_V.argmax())
         scaled = (logits_V.to(torch.float64) - largest) / self.temperature  # at most 0: no temperature overflows it

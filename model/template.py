@@ -22,10 +22,19 @@ log = logging.getLogger(__name__)
 
 # Contents on which a template may do more than wrap: each stands once in every place of the corpus.
 PROBE_CONTENTS = (
-    "", " ", "plain", " leading", "trailing \n", "\n\n \tboth\r\n", "two\nlines\n\nand more",
-    "caf\u00e9 e\u0301 \u6f22\u5b57 \U0001f600", "{{ bos_token }} {% if x %} {# no #}",
+    "",
+    " ",
+    "plain",
+    " leading",
+    "trailing \n",
+    "\n\n \tboth\r\n",
+    "two\nlines\n\nand more",
+    "caf\u00e9 e\u0301 \u6f22\u5b57 \U0001f600",
+    "{{ bos_token }} {% if x %} {# no #}",
     "<|im_end|> <|eot_id|> <|eot|></s><end_of_turn> [INST] <<SYS>>",
-    "<think>\nwhy\n</think>\n\nbecause", "\u00a0nbsp\u3000", "\"quoted\" \\ 'single' <b>&amp;</b>",
+    "<think>\nwhy\n</think>\n\nbecause",
+    "\u00a0nbsp\u3000",
+    "\"quoted\" \\ 'single' <b>&amp;</b>",
 )
 _DATES = (datetime(2001, 2, 3), datetime(2034, 11, 30))
 _SHAPES = ("u", "su", "ua", "sua", "uau", "suau", "uauaua", "uauauau", "suauauau", "uu", "au", "uaa")
@@ -100,8 +109,9 @@ class _Jinja:
         def refuse(message: str) -> None:
             raise jinja2.TemplateError(message)
 
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                                    extensions=["jinja2.ext.loopcontrols", _generation_block()])
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _generation_block()]
+        )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = refuse
         try:
@@ -131,8 +141,12 @@ class _Jinja:
         try:
             return self._template.render(
                 messages=[{"role": message.role, "content": message.content} for message in messages],
-                tools=None, documents=None, add_generation_prompt=add_generation_prompt, strftime_now=date.strftime,
-                **self._tokens)
+                tools=None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                strftime_now=date.strftime,
+                **self._tokens,
+            )
         except Exception as error:  # noqa: BLE001 (foreign code: it may raise anything)
             raise _Refused(str(error)) from None
 
@@ -153,8 +167,13 @@ def _generation_block() -> type:
     return Generation
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None,
-             separators: tuple[str, str] | None = None, sort_keys: bool = False) -> str:
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -169,14 +188,22 @@ def _derive(jinja: _Jinja, spec: TokenizerSpec) -> ChatTemplate:
         head = _without_suffix(head, user_prefix)
     except _Refused as error:
         raise _Inexpressible(f"its chat template refuses a plain conversation: {error}") from None
-    roles = {"user": Role(prefix=user_prefix, suffix=user_suffix, trim=_trims(jinja, "u", 0)),
-             "assistant": Role(prefix=assistant_prefix, suffix=end, trim=_trims(jinja, "uau", 1))}
+    roles = {
+        "user": Role(prefix=user_prefix, suffix=user_suffix, trim=_trims(jinja, "u", 0)),
+        "assistant": Role(prefix=assistant_prefix, suffix=end, trim=_trims(jinja, "uau", 1)),
+    }
     start, default = head, None
     system = _derive_system(jinja, head, user_prefix)
     if system is not None:
         roles["system"], start, default = system
-    return ChatTemplate(start=start, roles=roles, default_system=default, generation_prompt=prompt,
-                        end_of_turn=_end_of_turn(end, spec), alternates=_alternates(jinja))
+    return ChatTemplate(
+        start=start,
+        roles=roles,
+        default_system=default,
+        generation_prompt=prompt,
+        end_of_turn=_end_of_turn(end, spec),
+        alternates=_alternates(jinja),
+    )
 
 
 def _derive_system(jinja: _Jinja, head: str, user_prefix: str) -> tuple[Role, str, str | None] | None:
@@ -190,18 +217,20 @@ def _derive_system(jinja: _Jinja, head: str, user_prefix: str) -> tuple[Role, st
         return None
     fits = head.startswith(system_head) and head.endswith(suffix) and len(head) >= len(system_head) + len(suffix)
     if head and suffix and fits:  # the same block is written without a system message, with a text of its own
-        default = head[len(system_head):len(head) - len(suffix)]
+        default = head[len(system_head) : len(head) - len(suffix)]
         return Role(prefix=system_head, suffix=suffix, trim=trim), "", default
     if not system_head.startswith(head):
         raise _Inexpressible("its chat template begins otherwise with a system message than without one")
-    return Role(prefix=system_head[len(head):], suffix=suffix, trim=trim), head, None
+    return Role(prefix=system_head[len(head) :], suffix=suffix, trim=trim), head, None
 
 
 def _gaps(jinja: _Jinja, shape: str, *, add_generation_prompt: bool = False) -> list[str]:
     """What stands before, between and after the contents of a conversation of that shape."""
     words = [f"zq{i}{_NAMES[letter]}{i}qz" for i, letter in enumerate(shape)]
-    rest = jinja.render([Message(role=_NAMES[r], content=w) for r, w in zip(shape, words, strict=True)],
-                        add_generation_prompt=add_generation_prompt)
+    rest = jinja.render(
+        [Message(role=_NAMES[r], content=w) for r, w in zip(shape, words, strict=True)],
+        add_generation_prompt=add_generation_prompt,
+    )
     gaps = []
     for word in words:
         gap, found, rest = rest.partition(word)
@@ -214,40 +243,51 @@ def _gaps(jinja: _Jinja, shape: str, *, add_generation_prompt: bool = False) -> 
 def _without_prefix(text: str, prefix: str) -> str:
     if not text.startswith(prefix):
         raise _Inexpressible("its chat template writes a message otherwise at another place of the conversation")
-    return text[len(prefix):]
+    return text[len(prefix) :]
 
 
 def _without_suffix(text: str, suffix: str) -> str:
     if not text.endswith(suffix):
         raise _Inexpressible("its chat template writes a message otherwise at another place of the conversation")
-    return text[:len(text) - len(suffix)]
+    return text[: len(text) - len(suffix)]
 
 
 def _trims(jinja: _Jinja, shape: str, index: int) -> bool:
     """Whether the content at `index` loses the spaces around it."""
+
     def text(content: str) -> str:
-        return jinja.render([Message(role=_NAMES[letter], content=content if i == index else "other")
-                             for i, letter in enumerate(shape)])
+        return jinja.render(
+            [Message(role=_NAMES[letter], content=content if i == index else "other") for i, letter in enumerate(shape)]
+        )
 
     word, padded = "zqwordqz", " \n zqwordqz\t \n"
     if text(padded) == text(word):
         return True
     if text(padded) == text(word).replace(word, padded):
         return False
-    raise _Inexpressible(f"its chat template changes the spaces around a {_NAMES[shape[index]]} message "
-                         "otherwise than by trimming both ends")
+    raise _Inexpressible(
+        f"its chat template changes the spaces around a {_NAMES[shape[index]]} message "
+        "otherwise than by trimming both ends"
+    )
 
 
 def _end_of_turn(suffix: str, spec: TokenizerSpec) -> tuple[str, ...]:
     """The token that the assistant's suffix begins with, then the other stop tokens."""
-    first = max((token for token in spec.special_tokens if suffix.startswith(token.text)),
-                key=lambda token: len(token.text), default=None)
+    first = max(
+        (token for token in spec.special_tokens if suffix.startswith(token.text)),
+        key=lambda token: len(token.text),
+        default=None,
+    )
     if first is None:
-        raise _Inexpressible(f"its assistant turn ends with {suffix!r}, which does not begin with a special token: "
-                             "a reply's end could not be seen")
+        raise _Inexpressible(
+            f"its assistant turn ends with {suffix!r}, which does not begin with a special token: "
+            "a reply's end could not be seen"
+        )
     if first.id not in spec.stop_ids:
-        raise _Inexpressible(f"its assistant turn ends with {first.text!r}, which is not among the stop ids; "
-                             "add its id to eos_token_id in generation_config.json")
+        raise _Inexpressible(
+            f"its assistant turn ends with {first.text!r}, which is not among the stop ids; "
+            "add its id to eos_token_id in generation_config.json"
+        )
     others = (token.text for token in spec.special_tokens if token.id in spec.stop_ids and token != first)
     return (first.text, *others)
 
@@ -264,8 +304,10 @@ def _alternates(jinja: _Jinja) -> bool:
 def _conversations() -> Iterator[list[Message]]:
     for shape in _SHAPES:
         for content, place in itertools.product(PROBE_CONTENTS, range(len(shape) + 1)):
-            yield [Message(role=_NAMES[letter], content=content if place in (i, len(shape)) else f"word {i}")
-                   for i, letter in enumerate(shape)]
+            yield [
+                Message(role=_NAMES[letter], content=content if place in (i, len(shape)) else f"word {i}")
+                for i, letter in enumerate(shape)
+            ]
 
 
 def _prove(template: ChatTemplate, jinja: _Jinja) -> None:
@@ -296,5 +338,6 @@ def _check_tokens(template: ChatTemplate, folder: Path, spec: TokenizerSpec) -> 
     tokenizer = load_tokenizer(folder, spec)
     for token in spec.special_tokens:
         if any(token.text in text for text in own) and token.id not in tokenizer.encode(token.text, first=False):
-            raise _Inexpressible(f"its chat template writes {token.text!r}, which {spec.file} does not read back as "
-                                 f"id {token.id}")
+            raise _Inexpressible(
+                f"its chat template writes {token.text!r}, which {spec.file} does not read back as id {token.id}"
+            )

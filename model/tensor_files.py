@@ -20,9 +20,20 @@ from torch import Tensor
 
 from model.files import read_json
 
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-           "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
-           "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
 _AGAIN = "copy or download it again"
@@ -85,8 +96,10 @@ def open_weights(folder: Path) -> TensorReader:
             return _open_shards(index, reader)
     others = sorted(path.name for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".pth", ".gguf"))
     found = f" (found {', '.join(others[:4])})" if others else ""
-    raise ValueError(f"{folder} has no weights{found}: expected model.safetensors, model.safetensors.index.json with "
-                     "its shards, or pytorch_model.bin; download or convert them into one of these")
+    raise ValueError(
+        f"{folder} has no weights{found}: expected model.safetensors, model.safetensors.index.json with "
+        "its shards, or pytorch_model.bin; download or convert them into one of these"
+    )
 
 
 def _read_index(index: Path) -> dict[str, str]:
@@ -195,8 +208,10 @@ def _check_item(path: Path, name: str, item: Any) -> tuple[torch.dtype, tuple[in
     dtype = _DTYPES[dtype_name]
     size = math.prod(shape) * dtype.itemsize
     if end - begin != size:
-        raise ValueError(f"{path} has a corrupt header: tensor {name!r} of {dtype_name} {list(shape)} has "
-                         f"{end - begin} bytes instead of {size}; {_AGAIN}")
+        raise ValueError(
+            f"{path} has a corrupt header: tensor {name!r} of {dtype_name} {list(shape)} has "
+            f"{end - begin} bytes instead of {size}; {_AGAIN}"
+        )
     return dtype, shape, begin, end
 
 
@@ -222,8 +237,10 @@ def _open_pickle(path: Path) -> dict[str, TensorEntry]:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted is None:
             raise ValueError(f"{path} is truncated, or no torch file at all; {_AGAIN}") from None
-        raise ValueError(f"{path} is refused: it is a pickle that asks for {wanted[1]}, so loading it could run code; "
-                         "ask its author for safetensors") from None
+        raise ValueError(
+            f"{path} is refused: it is a pickle that asks for {wanted[1]}, so loading it could run code; "
+            "ask its author for safetensors"
+        ) from None
     except (RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, struct.error) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise ValueError(f"{path} is truncated or corrupt ({reason}); {_AGAIN}") from None
@@ -232,8 +249,10 @@ def _open_pickle(path: Path) -> dict[str, TensorEntry]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
             raise ValueError(f"{path}: entry {name!r} is no plain tensor; save the model's state_dict() as safetensors")
-    return {name: TensorEntry(shape=tuple(value.shape), dtype=value.dtype, path=path, load=value.detach().contiguous)
-            for name, value in state.items()}
+    return {
+        name: TensorEntry(shape=tuple(value.shape), dtype=value.dtype, path=path, load=value.detach().contiguous)
+        for name, value in state.items()
+    }
 
 
 def check_finite(name: str, tensor: Tensor, where: Path) -> None:
@@ -248,8 +267,10 @@ def check_finite(name: str, tensor: Tensor, where: Path) -> None:
     if bool(torch.isfinite(low)) and bool(torch.isfinite(high)):
         return
     nan, infinite = int(torch.isnan(tensor).sum()), int(torch.isinf(tensor).sum())
-    raise ValueError(f"{where}: tensor {name!r} holds {nan} NaN and {infinite} infinite values among {tensor.numel()}; "
-                     "the model is damaged or its training diverged: use another checkpoint")
+    raise ValueError(
+        f"{where}: tensor {name!r} holds {nan} NaN and {infinite} infinite values among {tensor.numel()}; "
+        "the model is damaged or its training diverged: use another checkpoint"
+    )
 
 
 def write_safetensors(path: Path, tensors: Iterable[tuple[str, Tensor]], *, header_bytes: int) -> None:
@@ -269,8 +290,11 @@ def write_safetensors(path: Path, tensors: Iterable[tuple[str, Tensor]], *, head
             if name in header:
                 raise ValueError(f"tensor {name!r} was given twice for {path}")
             data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape),
-                            "data_offsets": [offset, offset + data.nbytes]}
+            header[name] = {
+                "dtype": _NAMES[tensor.dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [offset, offset + data.nbytes],
+            }
             file.write(data.data)
             offset += data.nbytes
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode()

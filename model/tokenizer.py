@@ -31,8 +31,16 @@ from model.tokenizer_readers import (
 log = logging.getLogger(__name__)
 
 # Specials that end a turn or a document in known chat formats: they stop the reply wherever the tokenizer has them.
-END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|eot|>", "<|eom_id|>", "<|eom|>", "<end_of_turn>", "<|end_of_text|>",
-              "<|endoftext|>")
+END_TOKENS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eot|>",
+    "<|eom_id|>",
+    "<|eom|>",
+    "<end_of_turn>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+)
 
 # Texts on which the readers of this world differ; the export compares Python's and the phones' on each.
 AGREEMENT_CORPUS: dict[str, str] = {
@@ -47,14 +55,14 @@ AGREEMENT_CORPUS: dict[str, str] = {
     "code": "def f(x):\n    return {'a': x[0] ** 2}  # ok\n\tif (a && b) { c->d(); }",
     "emoji": "\U0001f600\U0001f680 ok \u2764\ufe0f\U0001f44d\U0001f3fd",
     "joined emoji": "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
-                    " \U0001f3f3\ufe0f\u200d\U0001f308 \U0001f1e9\U0001f1ea",
+    " \U0001f3f3\ufe0f\u200d\U0001f308 \U0001f1e9\U0001f1ea",
     "chinese": "\u6c49\u5b57\u548c\u6f22\u5b57\uff0c\u6ca1\u6709\u7a7a\u683c\u3002\u4f60\u597d",
     "japanese": "\u65e5\u672c\u8a9e\u306e\u6587\u3001\u30ab\u30bf\u30ab\u30ca \uff76\uff9e",
     "korean": "\ud55c\uad6d\uc5b4 \ubb38\uc7a5 \u1112\u1161\u11ab",
     "combining marks": "e\u0301 a\u0308\u0323 Z\u0351\u036b\u0343 n\u0303o \u0e01\u0e33\u0e49",
     "composed marks": "\u00e9 \u00e4 \u1ea1\u0308 \ufb01 \u00c5 \u212b \u1e9e \u0130\u0131",
     "right to left": "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd"
-                     " \u200f\u0645\u0631\u062d\u0628\u0627\u064b \u202babc\u202c",
+    " \u200f\u0645\u0631\u062d\u0628\u0627\u064b \u202babc\u202c",
     "indic": "\u0928\u092e\u0938\u094d\u0924\u0947 \u0b95\u0bcd\u0bb7 \u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35",
     "control characters": "a\x01b\x07c\x1bd\x7fe\x80f\x85g\x9f",
     "nul": "before\x00after",
@@ -91,17 +99,26 @@ class TokenizerSpec:
         if self.kind not in ("hf", "sentencepiece"):
             raise ValueError(f"the tokenizer's kind is {self.kind!r}; known: 'hf', 'sentencepiece'")
         if self.num_bos not in (0, 1) or (self.num_bos and (self.bos_text or self.bos_id is None)):
-            raise ValueError(f"the tokenizer has num_bos {self.num_bos}, bos_id {self.bos_id}, bos_text "
-                             f"{self.bos_text!r}; num_bos is 0, or 1 with a bos_id and without a bos_text")
+            raise ValueError(
+                f"the tokenizer has num_bos {self.num_bos}, bos_id {self.bos_id}, bos_text "
+                f"{self.bos_text!r}; num_bos is 0, or 1 with a bos_id and without a bos_text"
+            )
 
     @property
     def special_texts(self) -> tuple[str, ...]:
         return tuple(token.text for token in self.special_tokens)
 
     def to_json(self) -> dict[str, Any]:
-        return {"file": self.file, "kind": self.kind, "vocab_size": self.vocab_size, "bos_id": self.bos_id,
-                "num_bos": self.num_bos, "bos_text": self.bos_text, "stop_ids": list(self.stop_ids),
-                "special_tokens": [{"id": token.id, "text": token.text} for token in self.special_tokens]}
+        return {
+            "file": self.file,
+            "kind": self.kind,
+            "vocab_size": self.vocab_size,
+            "bos_id": self.bos_id,
+            "num_bos": self.num_bos,
+            "bos_text": self.bos_text,
+            "stop_ids": list(self.stop_ids),
+            "special_tokens": [{"id": token.id, "text": token.text} for token in self.special_tokens],
+        }
 
     @classmethod
     def from_json(cls, data: Any) -> "TokenizerSpec":
@@ -115,12 +132,17 @@ class TokenizerSpec:
             raise ValueError(f"the tokenizer entry has {got}; it must have exactly {', '.join(_SPEC_KEYS)}")
         try:
             return cls(
-                file=_typed(data["file"], str), kind=data["kind"], vocab_size=_typed(data["vocab_size"], int),
+                file=_typed(data["file"], str),
+                kind=data["kind"],
+                vocab_size=_typed(data["vocab_size"], int),
                 bos_id=None if data["bos_id"] is None else _typed(data["bos_id"], int),
-                num_bos=_typed(data["num_bos"], int), bos_text=_typed(data["bos_text"], str),
+                num_bos=_typed(data["num_bos"], int),
+                bos_text=_typed(data["bos_text"], str),
                 stop_ids=tuple(_typed(i, int) for i in data["stop_ids"]),
-                special_tokens=tuple(SpecialToken(id=_typed(t["id"], int), text=_typed(t["text"], str))
-                                     for t in data["special_tokens"]))
+                special_tokens=tuple(
+                    SpecialToken(id=_typed(t["id"], int), text=_typed(t["text"], str)) for t in data["special_tokens"]
+                ),
+            )
         except (TypeError, KeyError) as error:
             raise ValueError(f"the tokenizer entry is malformed ({error}); convert the checkpoint again") from None
 
@@ -229,18 +251,26 @@ def _hf_spec(folder: Path, file: Path) -> tuple[TokenizerSpec, list[tuple[int, s
     wanted = _post_processor_prefix(tokenizer) if add_bos is None else [bos_id] if add_bos and bos else []
     texts = {i: text for text, i in added.items()}
     if any(i not in texts for i in wanted):
-        raise ValueError(f"{file} begins every text with the ids {wanted} ({bos!r}), which are not among its added "
-                         "tokens, so the phones' reader cannot write them; add the BOS token to added_tokens")
+        raise ValueError(
+            f"{file} begins every text with the ids {wanted} ({bos!r}), which are not among its added "
+            "tokens, so the phones' reader cannot write them; add the BOS token to added_tokens"
+        )
     stops = declared_ids(folder, "eos_token_id")
     if eos is not None and (eos_id := tokenizer.token_to_id(eos)) is not None:
         stops.append((eos_id, "tokenizer_config.json"))
     stops += [(special[text], file.name) for text in END_TOKENS if text in special]
     special |= {texts[i]: i for i in {*(i for i, _ in stops), *wanted} if i in texts}  # declared otherwise
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    spec = TokenizerSpec(file=file.name, kind="hf", vocab_size=max(vocabulary.values(), default=-1) + 1,
-                         bos_id=wanted[-1] if wanted and bos_id is None else bos_id, num_bos=0,
-                         bos_text="".join(texts[i] for i in wanted), stop_ids=_sorted_ids(stops),
-                         special_tokens=_special_tokens(special))
+    spec = TokenizerSpec(
+        file=file.name,
+        kind="hf",
+        vocab_size=max(vocabulary.values(), default=-1) + 1,
+        bos_id=wanted[-1] if wanted and bos_id is None else bos_id,
+        num_bos=0,
+        bos_text="".join(texts[i] for i in wanted),
+        stop_ids=_sorted_ids(stops),
+        special_tokens=_special_tokens(special),
+    )
     return spec, stops
 
 
@@ -254,31 +284,43 @@ def _sentencepiece_spec(folder: Path, file: Path) -> tuple[TokenizerSpec, list[t
     if processor.eos_id() >= 0:
         stops.append((processor.eos_id(), file.name))
     stops += [(special[text], file.name) for text in END_TOKENS if text in special]
-    spec = TokenizerSpec(file=file.name, kind="sentencepiece", vocab_size=len(pieces), bos_id=bos_id,
-                         num_bos=int(bos_id is not None and add_bos is not False), bos_text="",
-                         stop_ids=_sorted_ids(stops), special_tokens=_special_tokens(special))
+    spec = TokenizerSpec(
+        file=file.name,
+        kind="sentencepiece",
+        vocab_size=len(pieces),
+        bos_id=bos_id,
+        num_bos=int(bos_id is not None and add_bos is not False),
+        bos_text="",
+        stop_ids=_sorted_ids(stops),
+        special_tokens=_special_tokens(special),
+    )
     return spec, stops
 
 
 def _check_ids(folder: Path, spec: TokenizerSpec, stops: list[tuple[int, str]], vocab_size: int) -> None:
     if spec.vocab_size > vocab_size:
-        raise ValueError(f"{folder / spec.file} has ids up to {spec.vocab_size - 1}, but the model's vocabulary has "
-                         f"{vocab_size} entries; take the tokenizer that belongs to this checkpoint")
+        raise ValueError(
+            f"{folder / spec.file} has ids up to {spec.vocab_size - 1}, but the model's vocabulary has "
+            f"{vocab_size} entries; take the tokenizer that belongs to this checkpoint"
+        )
     for i, source in stops:
         if not 0 <= i < vocab_size:
-            raise ValueError(f"{folder / source}: stop id {i} is outside the model's vocabulary of {vocab_size}; "
-                             "correct eos_token_id")
+            raise ValueError(
+                f"{folder / source}: stop id {i} is outside the model's vocabulary of {vocab_size}; "
+                "correct eos_token_id"
+            )
     if spec.vocab_size < vocab_size:
-        log.info("%s has %d ids, the model's table %d rows; the rest is padding",
-                 spec.file, spec.vocab_size, vocab_size)
+        log.info(
+            "%s has %d ids, the model's table %d rows; the rest is padding", spec.file, spec.vocab_size, vocab_size
+        )
 
 
 def _post_processor_prefix(tokenizer: Any) -> list[int]:
     """The ids that the tokenizer's own post-processor puts before a text."""
     bare = tokenizer.encode("a", add_special_tokens=False).ids
     whole = tokenizer.encode("a", add_special_tokens=True).ids
-    starts = (k for k in range(len(whole) - len(bare) + 1) if whole[k:k + len(bare)] == bare)
-    return list(whole[:next(starts, 0)])
+    starts = (k for k in range(len(whole) - len(bare) + 1) if whole[k : k + len(bare)] == bare)
+    return list(whole[: next(starts, 0)])
 
 
 def _sorted_ids(stops: list[tuple[int, str]]) -> tuple[int, ...]:

@@ -30,9 +30,11 @@ def find_tokenizer_file(folder: Path) -> tuple[Path, Literal["hf", "sentencepiec
     with file.open("rb") as stream:
         head = stream.read(512)
     if _TIKTOKEN_LINE.match(head):
-        raise ValueError(f"{file} holds tiktoken ranks (Llama 3's and 4's form), which the phones' reader splits "
-                         "wrongly; put the model's tokenizer.json beside it, that is read instead "
-                         "(pocketlm's own conversion arrives with a later issue)")
+        raise ValueError(
+            f"{file} holds tiktoken ranks (Llama 3's and 4's form), which the phones' reader splits "
+            "wrongly; put the model's tokenizer.json beside it, that is read instead "
+            "(pocketlm's own conversion arrives with a later issue)"
+        )
     return file, "sentencepiece"
 
 
@@ -119,7 +121,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise struct.error(f"wire type {wire} at byte {at}")
         if at + size > len(data):
             raise struct.error(f"cut off at byte {len(data)}")
-        yield key >> 3, data[at:at + size]
+        yield key >> 3, data[at : at + size]
         at += size
 
 

@@ -178,8 +178,9 @@ def _checked(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"the text is not valid Unicode ({error.reason} at character {error.start}); "
-                         "pass it as UTF-8") from None
+        raise ValueError(
+            f"the text is not valid Unicode ({error.reason} at character {error.start}); pass it as UTF-8"
+        ) from None
     return text
 
 

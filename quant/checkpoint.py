@@ -104,8 +104,9 @@ def load_quantized(folder: Path) -> dict[str, QuantizedTensor | torch.Tensor]:
     result: dict[str, QuantizedTensor | torch.Tensor] = {}
     for name, (_, dtype) in expected.items():
         if reader.dtype(name) != dtype:
-            raise ValueError(f"{where}: tensor {name!r} is {reader.dtype(name)}, its scheme asks for {dtype}; "
-                             "quantize again")
+            raise ValueError(
+                f"{where}: tensor {name!r} is {reader.dtype(name)}, its scheme asks for {dtype}; quantize again"
+            )
         layer, _, part = name.rpartition(".")
         if part == "codes":
             result[layer] = from_stored(layer, reader.get(name), reader.get(f"{layer}.scales"), plan[layer])

@@ -74,8 +74,14 @@ def quantize_absmax(weight_NK: torch.Tensor, scheme: LayerScheme) -> QuantizedTe
     for rows in _row_blocks(weight_NK.shape):
         block = _widen(weight_NK[rows])
         scale, _ = choose_qparams_affine(
-            block, MappingType.SYMMETRIC, block_size(block.shape[1], scheme), target_dtype=torch.int8,
-            quant_min=low, quant_max=high, zero_point_dtype=torch.int8, keepdim=True,
+            block,
+            MappingType.SYMMETRIC,
+            block_size(block.shape[1], scheme),
+            target_dtype=torch.int8,
+            quant_min=low,
+            quant_max=high,
+            zero_point_dtype=torch.int8,
+            keepdim=True,
         )
         scales[rows] = scale.to(scales.dtype)
         codes[rows] = _quantize(block, scales[rows], scheme)
@@ -115,8 +121,13 @@ def dequantize(tensor: QuantizedTensor, rows: slice = slice(None)) -> torch.Tens
 def _quantize(block: torch.Tensor, scales: torch.Tensor, scheme: LayerScheme) -> torch.Tensor:
     low, high = code_range(scheme)
     return quantize_affine(
-        block, block_size(block.shape[1], scheme), scales, torch.zeros(scales.shape, dtype=torch.int8),
-        output_dtype=torch.int8, quant_min=low, quant_max=high,
+        block,
+        block_size(block.shape[1], scheme),
+        scales,
+        torch.zeros(scales.shape, dtype=torch.int8),
+        output_dtype=torch.int8,
+        quant_min=low,
+        quant_max=high,
     )
 
 

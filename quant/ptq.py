@@ -111,7 +111,10 @@ def from_stored(name: str, codes: torch.Tensor, scales: torch.Tensor, scheme: La
 
 
 def summarize(
-    recipe: str, group_size: int | None, config: ModelConfig, plan: Mapping[str, LayerScheme],
+    recipe: str,
+    group_size: int | None,
+    config: ModelConfig,
+    plan: Mapping[str, LayerScheme],
     stored: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
 ) -> Summary:
     """Counts what a plan gives.
@@ -127,13 +130,17 @@ def summarize(
     for name, (shape, dtype) in stored.items():
         sizes[name.rpartition(".")[2]] += torch.Size(shape).numel() * dtype.itemsize
     return Summary(
-        recipe=recipe, group_size=group_size, parameters=config.num_parameters,
+        recipe=recipe,
+        group_size=group_size,
+        parameters=config.num_parameters,
         kinds=tuple(
             KindSummary(kind=kind, scheme=scheme, bits=bits, group_size=group, layers=layers)
             for (kind, scheme, bits, group), layers in kinds.items()
         ),
         exceptions={name: layer.reason for name, layer in plan.items() if layer.reason},
-        codes_bytes=sizes["codes"], scales_bytes=sizes["scales"], float_bytes=sizes["weight"] + sizes["weight_scale"],
+        codes_bytes=sizes["codes"],
+        scales_bytes=sizes["scales"],
+        float_bytes=sizes["weight"] + sizes["weight_scale"],
     )
 
 

@@ -81,10 +81,17 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     # arXiv 2511.06719: weights and embedding INT4 symmetric in groups of 32, activations and cache INT8 dynamic.
-    "8da4w-g32": Recipe(name="8da4w-g32", weights="int4-group", embedding="int4-group", group_size=32,
-                        activations="int8-dynamic", cache="int8"),
-    "float": Recipe(name="float", weights="float", embedding="float", group_size=None,
-                    activations="float", cache="float"),
+    "8da4w-g32": Recipe(
+        name="8da4w-g32",
+        weights="int4-group",
+        embedding="int4-group",
+        group_size=32,
+        activations="int8-dynamic",
+        cache="int8",
+    ),
+    "float": Recipe(
+        name="float", weights="float", embedding="float", group_size=None, activations="float", cache="float"
+    ),
 }
 
 
@@ -147,9 +154,7 @@ def plan_layers(
 
 def _plan_layer(recipe: Recipe, name: str, columns: int, group: int | None) -> LayerScheme:
     scheme = recipe.embedding if name == "embedding" else recipe.weights
-    wanted = LayerScheme(
-        scheme=scheme, bits=SCHEME_BITS[scheme], group_size=group if scheme == "int4-group" else None
-    )
+    wanted = LayerScheme(scheme=scheme, bits=SCHEME_BITS[scheme], group_size=group if scheme == "int4-group" else None)
     try:
         wanted.check_width(columns)
     except ValueError as error:

@@ -23,13 +23,30 @@ _SOURCES = ("chat", "model", "quant", "export", "tests/packages.py")
 # One local and one global layer: the smallest model that has all of MobileLLM-Pro's parts. With N = 241 and chunks of
 # 16 the global ring has 256 slots, the local one 79.
 TINY = ModelConfig(
-    vocab_size=320, dim=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=32, ffn_dim=96, global_layers=(1,),
-    sliding_window=64, max_context=4096, rope_theta=10_000.0, rope_layout="interleaved", qk_norm=True,
+    vocab_size=320,
+    dim=64,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=32,
+    ffn_dim=96,
+    global_layers=(1,),
+    sliding_window=64,
+    max_context=4096,
+    rope_theta=10_000.0,
+    rope_layout="interleaved",
+    qk_norm=True,
 )
 # The other conventions: halves, untied tables, no QK norm, one layer without RoPE but with a temperature.
 OTHER = dataclasses.replace(
-    TINY, rope_layout="halves", qk_norm=False, tied=False, no_rope_layers=(1,), temperature_floor=16,
-    temperature_scale=0.1, ffn_dim=80,  # 80 is not a multiple of 32: down_proj becomes int8-channel
+    TINY,
+    rope_layout="halves",
+    qk_norm=False,
+    tied=False,
+    no_rope_layers=(1,),
+    temperature_floor=16,
+    temperature_scale=0.1,
+    ffn_dim=80,  # 80 is not a multiple of 32: down_proj becomes int8-channel
 )
 CONTEXT, CHUNK = 241, 16
 
@@ -70,8 +87,13 @@ def make_package(
         with atomic_output(folder, overwrite=True) as partial:
             make_checkpoint(config, partial / "checkpoint")
             quantize_checkpoint(partial / "checkpoint", partial / "quantized", recipe=recipe)
-            export_package(partial / "quantized", partial / "package", max_context=max_context, prefill_chunk=chunk,
-                           bounded=bounded)
+            export_package(
+                partial / "quantized",
+                partial / "package",
+                max_context=max_context,
+                prefill_chunk=chunk,
+                bounded=bounded,
+            )
     return made
 
 

@@ -43,8 +43,14 @@ def test_the_committed_vectors_are_what_the_code_produces() -> None:
 
 
 def test_the_generator_runs_by_name_and_exits_with_0() -> None:
-    done = subprocess.run([sys.executable, "-m", "tests.vectors.generate", "--check"], cwd=ROOT, timeout=60,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.vectors.generate", "--check"],
+        cwd=ROOT,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -65,8 +71,7 @@ def test_a_changed_vector_is_refused_by_name(name: str, copied: Path, capsys: py
     assert f"{name}.json differs from what the code produces" in capsys.readouterr().err
 
 
-def test_missing_and_left_over_vectors_are_refused_by_name(
-        copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_and_left_over_vectors_are_refused_by_name(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copied / "old.json").write_text("{}")
     assert main(["--check"], folder=copied) == 1
     assert "old.json is made by nothing" in capsys.readouterr().err
@@ -102,68 +107,177 @@ def test_there_is_a_schema_for_each_file_and_no_other() -> None:
 
 # What follows was worked out by hand, so that the vectors do not only agree with the code that made them.
 
-@pytest.mark.parametrize(("name", "case", "value"), [
-    ("stop_filter", "a stop text in seven pieces",
-     {"outputs": ["Hi", "", "", "", "", "", "", "", ""], "flush": "", "is_stopped": True}),
-    ("stop_filter", "a stop text that stays a beginning",
-     {"outputs": ["1 ", "<|e 2", ""], "flush": "<|", "is_stopped": False}),
-    ("stop_filter", "a stop text inside a longer one that began before",
-     {"outputs": ["", "", "a", ""], "flush": "", "is_stopped": True}),
-    ("utf8", "an emoji in two pieces", {"outputs": ["x", "😀y"], "flush": ""}),
-    ("utf8", "four bytes cut after three by a letter", {"outputs": ["", "\ufffda"], "flush": ""}),
-    ("utf8", "an overlong slash in three bytes", {"outputs": ["", "\ufffd\ufffd\ufffd"], "flush": ""}),
-    # The Unicode standard 15.0, table 3-8 (and its text on maximal subparts): 61 F1 80 80 E1 80 C2 62 80 63 80 BF 64.
-    ("utf8", "the Unicode standard's example",
-     {"outputs": ["a\ufffd\ufffd\ufffdb\ufffdc\ufffd\ufffdd"], "flush": ""}),
-    ("typed", "an end-of-turn marker", {"text": "stop<\u200b|eot|>now"}),
-    ("template", "three turns", {"text": (
-        "<|header_start|>user<|header_end|>\n\nHi<|eot|><|header_start|>assistant<|header_end|>\n\nHello.<|eot|>"
-        "<|header_start|>user<|header_end|>\n\nHow are you?<|eot|><|header_start|>assistant<|header_end|>\n\nFine."
-        "<|eot|><|header_start|>user<|header_end|>\n\nBye<|eot|><|header_start|>assistant<|header_end|>\n\n")}),
-    ("turns", "next question after a cut reply, llama4", {"text": (
-        "<|eot|><|header_start|>user<|header_end|>\n\nGo on.<|eot|><|header_start|>assistant<|header_end|>\n\n")}),
-    ("turns", "next question after a cut reply, completion", {"text": " catGo on."}),
-    ("turns", "restoring two turns, chatml", {"text": (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
-        "<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nHow are you?<|im_end|>\n"
-        "<|im_start|>assistant\nFine.")}),
-    ("turns", "the stop texts of llama4", {"texts": ["<|eot|>", "<|eom|>", "<|end_of_text|>"]}),
-    # Six slots, window 4. Positions 5, 6, 7 go to slots 5, 0, 1; slots 2, 3, 4 still hold 2, 3, 4.
-    ("ring_slots", "a chunk across the wrap", {
-        "slots": 6, "sees": 4, "max_chunk": 3, "slots_written": [5, 0, 1], "positions_held": [6, 7, 2, 3, 4, 5],
-        "visible": [[2, 5], [3, 6], [4, 7]], "mask": ["..xxxx", "x..xxx", "xx..xx"]}),
-    # 2^31 - 2 = 2147483646 = 10 * 214748364 + 6.
-    ("ring_slots", "a global ring just past 2^31", {
-        "slots": 10, "sees": 8, "max_chunk": 3, "slots_written": [6, 7, 8],
-        "positions_held": [2147483640, 2147483641, 2147483642, 2147483643, 2147483644, 2147483645, 2147483646,
-                           2147483647, 2147483648, 2147483639],
-        "visible": [[2147483639, 2147483646], [2147483640, 2147483647], [2147483641, 2147483648]],
-        "mask": ["xxxxxxx..x", "xxxxxxxx..", ".xxxxxxxx."]}),
-    # 100 positions end with the next token's own, 140: 41 to 140. The second turn began at 40.
-    ("window", "the second turn is cut",
-     {"first_visible_position": 41, "first_visible_turn": 1, "is_partial": True, "remaining": None}),
-    ("window", "room for the message and one token", {"new_tokens": 1}),
-    ("window", "room for the message alone", {"error": (
-        "the chat is full: the message has 70 tokens, and of the package's 100 only 70 are left; start a new chat")}),
-    ("restore", "the reserve drops a turn, endless", {
-        "has_system": True, "first": 3, "tokens": 80,
-        "note": "2 older messages no longer fit and are not remembered; they stay readable"}),
-    ("restore", "a single turn larger than the window, bounded", {
-        "has_system": False, "first": 2, "tokens": 0, "note": (
-            "the newest turn alone has 105 tokens and 80 fit, so nothing of the saved chat is remembered; it stays "
-            "readable")}),
-    ("manifests", "good: bounded", {"is_good": True}),
-    ("manifests", "bad: a missing key",
-     {"is_good": False, "error": "manifest.json: chunk is missing", "place": "chunk"}),
-    ("manifests", "as text: negative bytes",
-     {"is_good": False, "error": "manifest.json: files[2].bytes is -512; it must be at least 0",
-      "place": "files[2].bytes"}),
-    ("manifests", "bad: a newer schema", {
-        "is_good": False, "error": "this package needs a newer pocketlm: schema 2, this one reads 1",
-        "place": "schema_version"}),
-    ("manifests", "bad: a window beyond the context", {
-        "is_good": False, "error": "manifest.json: window is 65, more than context.tokens 64", "place": "window"}),
-])
+
+@pytest.mark.parametrize(
+    ("name", "case", "value"),
+    [
+        (
+            "stop_filter",
+            "a stop text in seven pieces",
+            {"outputs": ["Hi", "", "", "", "", "", "", "", ""], "flush": "", "is_stopped": True},
+        ),
+        (
+            "stop_filter",
+            "a stop text that stays a beginning",
+            {"outputs": ["1 ", "<|e 2", ""], "flush": "<|", "is_stopped": False},
+        ),
+        (
+            "stop_filter",
+            "a stop text inside a longer one that began before",
+            {"outputs": ["", "", "a", ""], "flush": "", "is_stopped": True},
+        ),
+        ("utf8", "an emoji in two pieces", {"outputs": ["x", "😀y"], "flush": ""}),
+        ("utf8", "four bytes cut after three by a letter", {"outputs": ["", "\ufffda"], "flush": ""}),
+        ("utf8", "an overlong slash in three bytes", {"outputs": ["", "\ufffd\ufffd\ufffd"], "flush": ""}),
+        # The Unicode standard 15.0, table 3-8 (and its text on maximal subparts): 61 F1 80 80 E1 80 C2 62 80 63 80 BF 64.
+        (
+            "utf8",
+            "the Unicode standard's example",
+            {"outputs": ["a\ufffd\ufffd\ufffdb\ufffdc\ufffd\ufffdd"], "flush": ""},
+        ),
+        ("typed", "an end-of-turn marker", {"text": "stop<\u200b|eot|>now"}),
+        (
+            "template",
+            "three turns",
+            {
+                "text": (
+                    "<|header_start|>user<|header_end|>\n\nHi<|eot|><|header_start|>assistant<|header_end|>\n\nHello.<|eot|>"
+                    "<|header_start|>user<|header_end|>\n\nHow are you?<|eot|><|header_start|>assistant<|header_end|>\n\nFine."
+                    "<|eot|><|header_start|>user<|header_end|>\n\nBye<|eot|><|header_start|>assistant<|header_end|>\n\n"
+                )
+            },
+        ),
+        (
+            "turns",
+            "next question after a cut reply, llama4",
+            {
+                "text": (
+                    "<|eot|><|header_start|>user<|header_end|>\n\nGo on.<|eot|><|header_start|>assistant<|header_end|>\n\n"
+                )
+            },
+        ),
+        ("turns", "next question after a cut reply, completion", {"text": " catGo on."}),
+        (
+            "turns",
+            "restoring two turns, chatml",
+            {
+                "text": (
+                    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+                    "<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nHow are you?<|im_end|>\n"
+                    "<|im_start|>assistant\nFine."
+                )
+            },
+        ),
+        ("turns", "the stop texts of llama4", {"texts": ["<|eot|>", "<|eom|>", "<|end_of_text|>"]}),
+        # Six slots, window 4. Positions 5, 6, 7 go to slots 5, 0, 1; slots 2, 3, 4 still hold 2, 3, 4.
+        (
+            "ring_slots",
+            "a chunk across the wrap",
+            {
+                "slots": 6,
+                "sees": 4,
+                "max_chunk": 3,
+                "slots_written": [5, 0, 1],
+                "positions_held": [6, 7, 2, 3, 4, 5],
+                "visible": [[2, 5], [3, 6], [4, 7]],
+                "mask": ["..xxxx", "x..xxx", "xx..xx"],
+            },
+        ),
+        # 2^31 - 2 = 2147483646 = 10 * 214748364 + 6.
+        (
+            "ring_slots",
+            "a global ring just past 2^31",
+            {
+                "slots": 10,
+                "sees": 8,
+                "max_chunk": 3,
+                "slots_written": [6, 7, 8],
+                "positions_held": [
+                    2147483640,
+                    2147483641,
+                    2147483642,
+                    2147483643,
+                    2147483644,
+                    2147483645,
+                    2147483646,
+                    2147483647,
+                    2147483648,
+                    2147483639,
+                ],
+                "visible": [[2147483639, 2147483646], [2147483640, 2147483647], [2147483641, 2147483648]],
+                "mask": ["xxxxxxx..x", "xxxxxxxx..", ".xxxxxxxx."],
+            },
+        ),
+        # 100 positions end with the next token's own, 140: 41 to 140. The second turn began at 40.
+        (
+            "window",
+            "the second turn is cut",
+            {"first_visible_position": 41, "first_visible_turn": 1, "is_partial": True, "remaining": None},
+        ),
+        ("window", "room for the message and one token", {"new_tokens": 1}),
+        (
+            "window",
+            "room for the message alone",
+            {
+                "error": (
+                    "the chat is full: the message has 70 tokens, and of the package's 100 only 70 are left; start a new chat"
+                )
+            },
+        ),
+        (
+            "restore",
+            "the reserve drops a turn, endless",
+            {
+                "has_system": True,
+                "first": 3,
+                "tokens": 80,
+                "note": "2 older messages no longer fit and are not remembered; they stay readable",
+            },
+        ),
+        (
+            "restore",
+            "a single turn larger than the window, bounded",
+            {
+                "has_system": False,
+                "first": 2,
+                "tokens": 0,
+                "note": (
+                    "the newest turn alone has 105 tokens and 80 fit, so nothing of the saved chat is remembered; it stays "
+                    "readable"
+                ),
+            },
+        ),
+        ("manifests", "good: bounded", {"is_good": True}),
+        (
+            "manifests",
+            "bad: a missing key",
+            {"is_good": False, "error": "manifest.json: chunk is missing", "place": "chunk"},
+        ),
+        (
+            "manifests",
+            "as text: negative bytes",
+            {
+                "is_good": False,
+                "error": "manifest.json: files[2].bytes is -512; it must be at least 0",
+                "place": "files[2].bytes",
+            },
+        ),
+        (
+            "manifests",
+            "bad: a newer schema",
+            {
+                "is_good": False,
+                "error": "this package needs a newer pocketlm: schema 2, this one reads 1",
+                "place": "schema_version",
+            },
+        ),
+        (
+            "manifests",
+            "bad: a window beyond the context",
+            {"is_good": False, "error": "manifest.json: window is 65, more than context.tokens 64", "place": "window"},
+        ),
+    ],
+)
 def test_a_vector_says_what_was_worked_out_by_hand(name: str, case: str, value: Any) -> None:
     assert expected(name, case) == value
 

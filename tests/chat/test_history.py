@@ -15,8 +15,12 @@ PACKAGE = "0123456789abcdef" * 4
 
 
 def chat(*contents: str) -> SavedChat:
-    return SavedChat(package_id=PACKAGE, messages=tuple(
-        Message(role=("user", "assistant")[i % 2], content=content) for i, content in enumerate(contents)))
+    return SavedChat(
+        package_id=PACKAGE,
+        messages=tuple(
+            Message(role=("user", "assistant")[i % 2], content=content) for i, content in enumerate(contents)
+        ),
+    )
 
 
 def good() -> dict[str, Any]:
@@ -24,8 +28,9 @@ def good() -> dict[str, Any]:
 
 
 def test_a_saved_chat_is_read_back(tmp_path: Path) -> None:
-    saved = SavedChat(package_id=PACKAGE, messages=(Message(role="system", content="Be brief."),
-                                                    *chat("Hé 😀\n\u2028", "").messages))
+    saved = SavedChat(
+        package_id=PACKAGE, messages=(Message(role="system", content="Be brief."), *chat("Hé 😀\n\u2028", "").messages)
+    )
     save(saved, tmp_path / "chat.json")
     assert load(tmp_path / "chat.json") == saved
     assert [path.name for path in tmp_path.iterdir()] == ["chat.json"]
@@ -61,22 +66,28 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert os.listdir(tmp_path) == ["chat.json"]
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"schema_version": 2}, r"saved by a newer version \(schema 2, this program reads 1\); update"),
-    ({"schema_version": 0}, "schema_version is 0"),
-    ({"schema_version": True}, "schema_version is True"),
-    ({"schema_version": None}, "schema_version is None"),
-    ({"package_id": "abc"}, "package_id 'abc' is not a sha256"),
-    ({"package_id": PACKAGE.upper()}, "is not a sha256"),
-    ({"package_id": 7}, "package_id must be a text, not a number"),
-    ({"messages": {}}, "messages must be a list, not an object"),
-    ({"messages": ["Hi"]}, "message 0 must be a JSON object, not a text"),
-    ({"messages": [{"role": "user"}]}, "message 0 lacks content"),
-    ({"messages": [{"role": "user", "content": None}]}, "message 0: content must be a text, not null"),
-    ({"messages": [{"role": "user", "content": "x", "time": 1}]}, "message 0 has the unknown key 'time'"),
-    ({"messages": [{"role": "assistant", "content": "x"}]}, "message 0 has the role 'assistant', but it is the user's"),
-    ({"title": "x"}, "a saved chat has the unknown key 'title'"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, r"saved by a newer version \(schema 2, this program reads 1\); update"),
+        ({"schema_version": 0}, "schema_version is 0"),
+        ({"schema_version": True}, "schema_version is True"),
+        ({"schema_version": None}, "schema_version is None"),
+        ({"package_id": "abc"}, "package_id 'abc' is not a sha256"),
+        ({"package_id": PACKAGE.upper()}, "is not a sha256"),
+        ({"package_id": 7}, "package_id must be a text, not a number"),
+        ({"messages": {}}, "messages must be a list, not an object"),
+        ({"messages": ["Hi"]}, "message 0 must be a JSON object, not a text"),
+        ({"messages": [{"role": "user"}]}, "message 0 lacks content"),
+        ({"messages": [{"role": "user", "content": None}]}, "message 0: content must be a text, not null"),
+        ({"messages": [{"role": "user", "content": "x", "time": 1}]}, "message 0 has the unknown key 'time'"),
+        (
+            {"messages": [{"role": "assistant", "content": "x"}]},
+            "message 0 has the role 'assistant', but it is the user's",
+        ),
+        ({"title": "x"}, "a saved chat has the unknown key 'title'"),
+    ],
+)
 def test_what_is_no_saved_chat_is_refused_by_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_json(good() | change)

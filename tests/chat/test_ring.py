@@ -32,7 +32,8 @@ def test_each_token_lies_in_its_own_slot_at_any_position(position: int, slots: i
 @settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(0, 60), st.data())
 def test_a_ring_of_window_plus_chunk_minus_one_holds_all_that_a_chunk_sees(
-        window: int, chunk: int, position: int, data: st.DataObject) -> None:
+    window: int, chunk: int, position: int, data: st.DataObject
+) -> None:
     shape = cache_shape("local", window=window, chunk=chunk, context=1000, is_endless=True)
     count = data.draw(st.integers(1, chunk))
     held = written_one_by_one(position + count, shape.slots)
@@ -78,8 +79,13 @@ def test_more_tokens_than_slots_are_refused() -> None:
 
 
 def test_negative_numbers_and_unknown_kinds_are_refused() -> None:
-    for call in (lambda: slots_of(-1, 1, 4), lambda: positions_held(-1, 4), lambda: positions_held(1, 0),
-                 lambda: visible_positions(-1, 4), lambda: CacheShape(slots=0, window=1, wraps=True)):
+    for call in (
+        lambda: slots_of(-1, 1, 4),
+        lambda: positions_held(-1, 4),
+        lambda: positions_held(1, 0),
+        lambda: visible_positions(-1, 4),
+        lambda: CacheShape(slots=0, window=1, wraps=True),
+    ):
         with pytest.raises(ValueError, match="must be"):
             call()
     with pytest.raises(ValueError, match="does not fit into 3 slots"):

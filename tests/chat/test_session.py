@@ -17,9 +17,16 @@ from chat.window import Context, ContextFullError, Mark
 SPECIALS = {256: "<s>", 257: "<u>", 258: "<a>", 259: "</>"}
 END = 259
 TEMPLATE = ChatTemplate(
-    start="", default_system=None, generation_prompt="<a>", end_of_turn=("</>",),
-    roles={"system": Role(prefix="", suffix="\n"), "user": Role(prefix="<u>", suffix="</>"),
-           "assistant": Role(prefix="<a>", suffix="</>")})
+    start="",
+    default_system=None,
+    generation_prompt="<a>",
+    end_of_turn=("</>",),
+    roles={
+        "system": Role(prefix="", suffix="\n"),
+        "user": Role(prefix="<u>", suffix="</>"),
+        "assistant": Role(prefix="<a>", suffix="</>"),
+    },
+)
 CHAT = Turns.of(TEMPLATE, special_tokens=SPECIALS, stop_ids=[END])
 PLAIN = Turns.of(CompletionOnly(reason="none"), special_tokens=SPECIALS, stop_ids=[END])
 ENDLESS = Context(kind="endless", tokens=1000)
@@ -33,7 +40,7 @@ class ByteTokenizer:
         while text:
             special = next((i for i, s in SPECIALS.items() if text.startswith(s)), None)
             ids += [special] if special is not None else list(text[0].encode())
-            text = text[len(SPECIALS[special]) if special is not None else 1:]
+            text = text[len(SPECIALS[special]) if special is not None else 1 :]
         return ids
 
     def piece(self, token: int) -> bytes:
@@ -53,8 +60,9 @@ class ScriptedRunner:
         assert position == len(self.cache)
         self.cache += ids
 
-    def generate_ids(self, prompt_ids: Sequence[int], position: int, max_new_tokens: int,
-                     sampler: object) -> Iterator[int]:
+    def generate_ids(
+        self, prompt_ids: Sequence[int], position: int, max_new_tokens: int, sampler: object
+    ) -> Iterator[int]:
         assert sampler == "greedy"
         self.prefill(prompt_ids, position)
         for index, token_id in enumerate(reply := self.replies.pop(0)[:max_new_tokens]):
@@ -84,8 +92,9 @@ class TickingClock:
         return self.time_s
 
 
-def session_over(runner: ScriptedRunner, turns: Turns = CHAT, context: Context = ENDLESS,
-                 system: str | None = None) -> Session:
+def session_over(
+    runner: ScriptedRunner, turns: Turns = CHAT, context: Context = ENDLESS, system: str | None = None
+) -> Session:
     engine = TokenEngine(ByteTokenizer(), runner, stop_ids=[END], sampler="greedy")
     return Session(engine, turns, context, system=system, clock=TickingClock())
 
@@ -185,8 +194,11 @@ def test_a_second_reply_at_the_same_time_is_refused() -> None:
     session = session_over(ScriptedRunner("abc</>"))
     stream = session.send("Hi")
     next(stream)
-    for call in (lambda: list(session.send("x")), lambda: list(session.regenerate()),
-                 lambda: session.restore(said("a", "b"))):
+    for call in (
+        lambda: list(session.send("x")),
+        lambda: list(session.regenerate()),
+        lambda: session.restore(said("a", "b")),
+    ):
         with pytest.raises(ValueError, match="still running"):
             call()
     assert "".join(stream) == "bc"
@@ -411,7 +423,8 @@ def test_an_engine_that_says_nothing_is_an_error() -> None:
 def test_a_chat_needs_nothing_but_the_standard_library() -> None:
     root = Path(__file__).resolve().parents[2]
     code = "import chat.session, chat.history, chat.ring, sys; print(sorted({n.split('.')[0] for n in sys.modules}))"
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=root, capture_output=True, text=True, timeout=30,
-                          check=True)  # -S: without site-packages
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=root, capture_output=True, text=True, timeout=30, check=True
+    )  # -S: without site-packages
     assert "'chat'" in done.stdout
     assert "'model'" not in done.stdout

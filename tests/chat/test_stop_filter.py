@@ -19,7 +19,7 @@ def cut_by_definition(stops: list[str], text: str) -> str:
     for end in range(len(text) + 1):
         starts = [end - len(stop) for stop in stops if text[:end].endswith(stop)]
         if starts:
-            return text[:min(starts)]
+            return text[: min(starts)]
     return text
 
 
@@ -75,15 +75,18 @@ def test_an_empty_stop_text_is_refused() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(ALPHABET, min_size=1, max_size=4), max_size=4),
-       st.lists(st.text(ALPHABET, max_size=5), max_size=8))
+@given(
+    st.lists(st.text(ALPHABET, min_size=1, max_size=4), max_size=4), st.lists(st.text(ALPHABET, max_size=5), max_size=8)
+)
 def test_any_split_gives_what_the_definition_says(stops: list[str], pieces: list[str]) -> None:
     assert filtered(stops, pieces) == cut_by_definition(stops, "".join(pieces))
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(ALPHABET, min_size=1, max_size=4), min_size=1, max_size=4),
-       st.lists(st.text(ALPHABET, max_size=5), max_size=8))
+@given(
+    st.lists(st.text(ALPHABET, min_size=1, max_size=4), min_size=1, max_size=4),
+    st.lists(st.text(ALPHABET, max_size=5), max_size=8),
+)
 def test_no_more_is_held_back_than_a_beginning_of_a_stop_text(stops: list[str], pieces: list[str]) -> None:
     stop_filter = StopFilter(stops)
     fed = shown = ""
@@ -92,6 +95,6 @@ def test_no_more_is_held_back_than_a_beginning_of_a_stop_text(stops: list[str], 
         shown += stop_filter.push(piece)
         if stop_filter.is_stopped:
             break
-        held = fed[len(shown):]
+        held = fed[len(shown) :]
         assert fed.startswith(shown)
         assert held == "" or any(stop.startswith(held) for stop in stops)

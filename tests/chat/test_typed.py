@@ -16,22 +16,37 @@ MARKERS = ("<|im_end|>", "<|im_start|>", "<|endoftext|>", "<repo_name>")
 BREAK = "\u200b"
 
 
-@pytest.mark.parametrize(("text", "specials", "expected"), [
-    ("plain text", ["<|im_end|>"], "plain text"),
-    ("", ["<|im_end|>"], ""),
-    ("a<|im_end|>b<|im_end|>", ["<|im_end|>"], f"a<{BREAK}|im_end|>b<{BREAK}|im_end|>"),
-    ("aaa", ["aa"], f"a{BREAK}a{BREAK}a"),
-    ("<s><s>x", ["<s>", "<s><s>x"], f"<{BREAK}s><{BREAK}s>x"),
-    ("a|b", ["|"], f"a{BREAK}b"),
-    ("<|a|b|>", ["<|a|", "|b|>"], f"<{BREAK}|a|b|>".replace("|b|>", f"|{BREAK}b|>")),
-    ("\U0001f600!", ["\U0001f600!"], f"\U0001f600{BREAK}!"),
-    ("ab", ["ab", f"a{BREAK}b"], "a\u2060b"),
-    ("cut\0off", [], "cutoff"),
-    ("<|im\0_end|>", ["<|im_end|>"], f"<{BREAK}|im_end|>"),
-    ("x", [""], "x"),
-], ids=["nothing to do", "empty text", "two markers", "overlap with itself", "a prefix of another", "one character",
-        "overlap of two", "beyond the BMP", "the separator is in a special", "NUL", "NUL inside a marker",
-        "empty special"])
+@pytest.mark.parametrize(
+    ("text", "specials", "expected"),
+    [
+        ("plain text", ["<|im_end|>"], "plain text"),
+        ("", ["<|im_end|>"], ""),
+        ("a<|im_end|>b<|im_end|>", ["<|im_end|>"], f"a<{BREAK}|im_end|>b<{BREAK}|im_end|>"),
+        ("aaa", ["aa"], f"a{BREAK}a{BREAK}a"),
+        ("<s><s>x", ["<s>", "<s><s>x"], f"<{BREAK}s><{BREAK}s>x"),
+        ("a|b", ["|"], f"a{BREAK}b"),
+        ("<|a|b|>", ["<|a|", "|b|>"], f"<{BREAK}|a|b|>".replace("|b|>", f"|{BREAK}b|>")),
+        ("\U0001f600!", ["\U0001f600!"], f"\U0001f600{BREAK}!"),
+        ("ab", ["ab", f"a{BREAK}b"], "a\u2060b"),
+        ("cut\0off", [], "cutoff"),
+        ("<|im\0_end|>", ["<|im_end|>"], f"<{BREAK}|im_end|>"),
+        ("x", [""], "x"),
+    ],
+    ids=[
+        "nothing to do",
+        "empty text",
+        "two markers",
+        "overlap with itself",
+        "a prefix of another",
+        "one character",
+        "overlap of two",
+        "beyond the BMP",
+        "the separator is in a special",
+        "NUL",
+        "NUL inside a marker",
+        "empty special",
+    ],
+)
 def test_the_rule_breaks_markers_and_nothing_else(text: str, specials: list[str], expected: str) -> None:
     assert neutralise(text, specials) == expected
 
@@ -65,11 +80,16 @@ def specials(reader: Any) -> dict[str, int]:
     return {token.text: token.id for token in spec.special_tokens}
 
 
-@given(parts=st.lists(st.one_of(st.sampled_from([*MARKERS, "<", "|", "im_end|>", "<|im_", "<|im_end|", BREAK]),
-                                st.text(max_size=3)), max_size=8))
+@given(
+    parts=st.lists(
+        st.one_of(st.sampled_from([*MARKERS, "<", "|", "im_end|>", "<|im_", "<|im_end|", BREAK]), st.text(max_size=3)),
+        max_size=8,
+    )
+)
 @settings(max_examples=200, deadline=None)
 def test_the_phones_reader_finds_no_special_id_in_neutralised_text(
-        reader: Any, specials: dict[str, int], parts: list[str]) -> None:
+    reader: Any, specials: dict[str, int], parts: list[str]
+) -> None:
     text, ids = "".join(parts), set(specials.values())
     assert ids.isdisjoint(reader.encode(neutralise(text, specials), 0, 0))
     if any(marker in text for marker in MARKERS):  # the danger is real

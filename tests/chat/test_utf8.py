@@ -9,8 +9,33 @@ from hypothesis import strategies as st
 from chat.utf8 import REPLACEMENT, Utf8Joiner, replace_lone_surrogates, whole_text
 
 # Every byte at which a row of table 3-7 begins or ends, so that short random strings meet all the edges.
-EDGES = [0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE,
-         0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF]
+EDGES = [
+    0x00,
+    0x41,
+    0x7F,
+    0x80,
+    0x8F,
+    0x90,
+    0x9F,
+    0xA0,
+    0xBF,
+    0xC0,
+    0xC1,
+    0xC2,
+    0xDF,
+    0xE0,
+    0xE1,
+    0xEC,
+    0xED,
+    0xEE,
+    0xEF,
+    0xF0,
+    0xF1,
+    0xF3,
+    0xF4,
+    0xF5,
+    0xFF,
+]
 PIECES = st.lists(st.lists(st.sampled_from(EDGES), max_size=6).map(bytes), max_size=6)
 
 
@@ -69,8 +94,17 @@ def test_after_flush_a_continuation_byte_is_alone() -> None:
     assert joiner.push(b"\xac") == REPLACEMENT
 
 
-@pytest.mark.parametrize(("data", "expected"), [(b"", ""), (b" mat", " mat"), ("\ufffd".encode(), "\ufffd"),
-                                                (b"\x98\x80", None), (b"a\xf0\x9f", None), (b"\xed\xa0\x80", None)])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", ""),
+        (b" mat", " mat"),
+        ("\ufffd".encode(), "\ufffd"),
+        (b"\x98\x80", None),
+        (b"a\xf0\x9f", None),
+        (b"\xed\xa0\x80", None),
+    ],
+)
 def test_whole_text_knows_bytes_that_stand_by_themselves(data: bytes, expected: str | None) -> None:
     assert whole_text(data) == expected
 

@@ -24,14 +24,17 @@ def marked(first: int, turn: int, is_partial: bool) -> Mark:
     return Mark(first_visible_position=first, first_visible_turn=turn, is_partial=is_partial)
 
 
-@pytest.mark.parametrize(("position", "expected"), [
-    (0, marked(0, 0, False)),
-    (99, marked(0, 0, False)),
-    (100, marked(1, 0, True)),  # the next token sees 100 positions, its own included: position 0 is out of sight
-    (139, marked(40, 1, False)),  # exactly the first turn has left
-    (140, marked(41, 1, True)),
-    (2**33, marked(2**33 - 99, 2, True)),
-])
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        (0, marked(0, 0, False)),
+        (99, marked(0, 0, False)),
+        (100, marked(1, 0, True)),  # the next token sees 100 positions, its own included: position 0 is out of sight
+        (139, marked(40, 1, False)),  # exactly the first turn has left
+        (140, marked(41, 1, True)),
+        (2**33, marked(2**33 - 99, 2, True)),
+    ],
+)
 def test_the_mark_moves_with_the_window(position: int, expected: Mark) -> None:
     starts = [start for start in (0, 40, 90) if start <= position]
     assert mark(starts, position, ENDLESS) == expected
@@ -126,8 +129,9 @@ def test_turns_that_fit_exactly_are_kept_and_one_token_more_drops_one() -> None:
 def test_a_newest_turn_larger_than_the_window_is_explained() -> None:
     kept = restore(CHAT, [10, 5, 5, 5, 5, 90, 15], ENDLESS, 20)
     assert (kept.first, kept.tokens) == (7, 10)
-    assert kept.note == ("the newest turn alone has 105 tokens and 70 fit, so nothing of the saved chat is "
-                         "remembered; it stays readable")
+    assert kept.note == (
+        "the newest turn alone has 105 tokens and 70 fit, so nothing of the saved chat is remembered; it stays readable"
+    )
 
 
 def test_an_older_small_turn_never_jumps_over_a_newer_large_one() -> None:
@@ -143,16 +147,19 @@ def test_an_empty_chat_brings_back_nothing_without_a_note() -> None:
     assert restore(["system"], [100], ENDLESS, 0).tokens == 100
 
 
-@pytest.mark.parametrize(("roles", "lengths", "reserve", "message"), [
-    (["user"], [], 0, "1 roles and 0 lengths"),
-    (["assistant"], [1], 0, "begins with an assistant message"),
-    (["system", "assistant"], [1, 1], 0, "begins with an assistant message"),
-    (["user", "system"], [1, 1], 0, "message 1 is a system message"),
-    (["tool"], [1], 0, "message 0 has the role 'tool'"),
-    (["user"], [-1], 0, "must not be negative"),
-    (["user"], [1], -1, "must not be negative"),
-    (["system"], [90], 20, "system message of 90 tokens and 20 reserved ones do not fit"),
-])
+@pytest.mark.parametrize(
+    ("roles", "lengths", "reserve", "message"),
+    [
+        (["user"], [], 0, "1 roles and 0 lengths"),
+        (["assistant"], [1], 0, "begins with an assistant message"),
+        (["system", "assistant"], [1, 1], 0, "begins with an assistant message"),
+        (["user", "system"], [1, 1], 0, "message 1 is a system message"),
+        (["tool"], [1], 0, "message 0 has the role 'tool'"),
+        (["user"], [-1], 0, "must not be negative"),
+        (["user"], [1], -1, "must not be negative"),
+        (["system"], [90], 20, "system message of 90 tokens and 20 reserved ones do not fit"),
+    ],
+)
 def test_impossible_saved_chats_are_refused(roles: list[str], lengths: list[int], reserve: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         restore(roles, lengths, ENDLESS, reserve)
@@ -161,11 +168,12 @@ def test_impossible_saved_chats_are_refused(roles: list[str], lengths: list[int]
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=8), st.integers(0, 50), st.integers(0, 60))
 def test_what_comes_back_is_the_longest_run_of_turns_that_fits(
-        turns: list[tuple[int, int]], reserve: int, system: int) -> None:
+    turns: list[tuple[int, int]], reserve: int, system: int
+) -> None:
     if reserve + system > 100:
         return
     lengths = [system, *(length for turn in turns for length in turn)]
     kept = restore(["system", *["user", "assistant"] * len(turns)], lengths, ENDLESS, reserve)
-    fitting = [n for n in range(len(turns) + 1) if system + sum(map(sum, turns[len(turns) - n:])) + reserve <= 100]
+    fitting = [n for n in range(len(turns) + 1) if system + sum(map(sum, turns[len(turns) - n :])) + reserve <= 100]
     assert kept.first == 1 + 2 * (len(turns) - max(fitting))
-    assert kept.tokens == system + sum(lengths[kept.first:])
+    assert kept.tokens == system + sum(lengths[kept.first :])

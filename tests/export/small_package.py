@@ -24,8 +24,14 @@ def bare_manifest() -> Manifest:
     return dataclasses.replace(manifest, files=(), memory=memory)
 
 
-def rezip(path: Path, out: Path, *, edit: Mapping[str, bytes | None] | None = None,
-          extra: Iterable[tuple[str | zipfile.ZipInfo, bytes]] = (), compression: int = zipfile.ZIP_STORED) -> Path:
+def rezip(
+    path: Path,
+    out: Path,
+    *,
+    edit: Mapping[str, bytes | None] | None = None,
+    extra: Iterable[tuple[str | zipfile.ZipInfo, bytes]] = (),
+    compression: int = zipfile.ZIP_STORED,
+) -> Path:
     """A copy of a zip with some entries' bytes edited (None drops one) and others added."""
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w", compression) as new:
         for info in old.infolist():

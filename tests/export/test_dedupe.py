@@ -73,7 +73,7 @@ def test_alignment_is_kept(program, shared):
 
 def test_it_answers_exactly_the_same(program, shared):
     for tokens in ([[3, 95, 0]], [[1]], [list(range(MAX_TOKENS))]):
-        example = (torch.tensor(tokens), torch.arange(len(tokens[0])).unsqueeze(0))[:len(program.example)]
+        example = (torch.tensor(tokens), torch.arange(len(tokens[0])).unsqueeze(0))[: len(program.example)]
         before, after = run(program.path, example), run(shared.path, example)
         assert torch.equal(before, after)
         assert before.abs().max() > 0.01

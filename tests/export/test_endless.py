@@ -51,8 +51,10 @@ def float64_logits(model: Transformer, ids: list[int], last: int, *, start: int 
     for layer, window in zip(model.layers, windows, strict=True):
         attention, feed_forward = layer.attention, layer.feed_forward  # type: ignore[union-attr]
         h = norm(x) * weight(layer.attention_norm)  # type: ignore[arg-type]
-        q, k, v = ((h @ weight(p).T).unflatten(-1, (-1, config.head_dim))
-                   for p in (attention.q_proj, attention.k_proj, attention.v_proj))  # type: ignore[union-attr]
+        q, k, v = (
+            (h @ weight(p).T).unflatten(-1, (-1, config.head_dim))
+            for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )  # type: ignore[union-attr]
         q, k = norm(turned(q)), norm(turned(k))
         k, v = (y.repeat_interleave(config.num_heads // config.num_kv_heads, dim=1) for y in (k, v))
         scores = torch.einsum("thd,shd->hts", q, k) / config.head_dim**0.5
@@ -114,7 +116,9 @@ def test_attention_is_as_exact_at_position_ten_million(tiny_float: Made) -> None
     for at in range(0, 400, CHUNK):
         logits = runner.logits(ids[at : at + CHUNK], start + at)
         last = at + CHUNK - 1
-        if last >= CONTEXT + TINY.sliding_window:  # by then nothing in either layer's reach is older than the first token
+        if (
+            last >= CONTEXT + TINY.sliding_window
+        ):  # by then nothing in either layer's reach is older than the first token
             expected = float64_logits(model, ids, last, start=start)
             assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max()))
 

@@ -44,8 +44,10 @@ class Subject:
 
 def subject_of(made) -> Subject:
     return Subject(
-        package=made.package, manifest=read_manifest((made.package / "manifest.json").read_bytes()),
-        pte=read_pte(made.package / "model.pte"), expected=expected_weights(made.checkpoint),
+        package=made.package,
+        manifest=read_manifest((made.package / "manifest.json").read_bytes()),
+        pte=read_pte(made.package / "model.pte"),
+        expected=expected_weights(made.checkpoint),
     )
 
 
@@ -78,7 +80,9 @@ def test_every_layer_is_listed_with_the_scheme_of_its_own_bytes(report, other):
     assert [layer.name for layer in report.layers] == [name for name, _ in other.expected]
     for layer, (name, tensor) in zip(report.layers, other.expected, strict=True):
         assert (layer.scheme, layer.bits, layer.group_size) == (
-            tensor.scheme.scheme, tensor.scheme.bits, tensor.scheme.group_size
+            tensor.scheme.scheme,
+            tensor.scheme.bits,
+            tensor.scheme.group_size,
         ), name
         assert layer.shape == tuple(tensor.codes.shape)
         assert layer.activations == ("float" if name == "embedding" else "int8-dynamic")
@@ -149,6 +153,7 @@ def test_a_flipped_byte_in_the_package_fails_before_anything_is_read(other, tmp_
 
 # bytes
 
+
 @pytest.mark.parametrize("lowered", [tied_integer, tied_float, big_table, undelegated, "other", "tied"])
 def test_every_byte_of_a_program_is_accounted_for(lowered, request):
     pte = request.getfixturevalue(lowered).pte if isinstance(lowered, str) else read_pte(lowered().path)
@@ -180,6 +185,7 @@ def test_a_shared_table_counts_once(tmp_path):
 
 # programs that are not what they should be
 
+
 def test_a_bare_program_of_integers_has_no_problem(other):
     report = inspect_package(other.package / "model.pte")
     assert report.problems == ()
@@ -190,7 +196,9 @@ def test_a_bare_program_of_integers_has_no_problem(other):
 def test_float_matrices_of_a_bare_program_are_problems():
     problems = inspect_package(tied_float().path).problems
     assert [p.split(":")[1] for p in problems] == [
-        " a float matrix [96, 64]", " a float matrix [64, 64]", " a float matrix [96, 64]"
+        " a float matrix [96, 64]",
+        " a float matrix [64, 64]",
+        " a float matrix [96, 64]",
     ]
 
 

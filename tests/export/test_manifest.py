@@ -70,15 +70,18 @@ def test_a_newer_schema_gets_its_own_sentence_even_with_unknown_keys():
     assert SCHEMA_VERSION == 1
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    (b"", "is not valid JSON"),
-    (b"{", "is not valid JSON"),
-    (b"\xff\xfe{}", "is not valid JSON"),
-    (b"[" * 100_000, "is not valid JSON"),
-    (b'{"chunk": 1, "chunk": 2}', "has the key 'chunk' twice"),
-    (b'{"chunk": NaN}', "holds NaN"),
-    (b'{"chunk": -Infinity}', "holds -Infinity"),
-])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is not valid JSON"),
+        (b"{", "is not valid JSON"),
+        (b"\xff\xfe{}", "is not valid JSON"),
+        (b"[" * 100_000, "is not valid JSON"),
+        (b'{"chunk": 1, "chunk": 2}', "has the key 'chunk' twice"),
+        (b'{"chunk": NaN}', "holds NaN"),
+        (b'{"chunk": -Infinity}', "holds -Infinity"),
+    ],
+)
 def test_bytes_that_are_not_a_plain_json_object_are_refused(content, says):
     with pytest.raises(ValueError, match=f"manifest.json {says}"):
         read_manifest(content)
@@ -143,20 +146,34 @@ def test_a_bounded_package_whose_golden_test_passes_its_end_is_refused():
 def test_the_recipe_record_counts_each_kind_and_names_each_exception():
     int4 = {"scheme": "int4-group", "bits": 4, "group_size": 32, "reason": None}
     int8 = {"scheme": "int8-channel", "bits": 8, "group_size": None}
-    record = record_recipe("8da4w-g32", group_size=32, layers={
-        "embedding": int4, "layers.0.attention.q_proj": int4, "layers.1.attention.q_proj": int4,
-        "layers.10.attention.q_proj": int8 | {"reason": "kept wide"},
-        "layers.11.attention.q_proj": int8 | {"reason": None}})
+    record = record_recipe(
+        "8da4w-g32",
+        group_size=32,
+        layers={
+            "embedding": int4,
+            "layers.0.attention.q_proj": int4,
+            "layers.1.attention.q_proj": int4,
+            "layers.10.attention.q_proj": int8 | {"reason": "kept wide"},
+            "layers.11.attention.q_proj": int8 | {"reason": None},
+        },
+    )
     assert record.layers["attention.q_proj"] == LayerKind(scheme="int4-group", bits=4, group_size=32, count=2)
     assert record.layers["embedding"].count == 1
     assert record.exceptions == {
         "layers.10.attention.q_proj": LayerException(**int8, reason="kept wide"),
-        "layers.11.attention.q_proj": LayerException(**int8, reason="differs from the other layers of its kind")}
+        "layers.11.attention.q_proj": LayerException(**int8, reason="differs from the other layers of its kind"),
+    }
 
 
-@pytest.mark.parametrize(("name", "kind"), [
-    ("layers.12.feed_forward.up_proj", "feed_forward.up_proj"), ("embedding", "embedding"), ("head", "head"),
-    ("layers.x.y", "layers.x.y")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("layers.12.feed_forward.up_proj", "feed_forward.up_proj"),
+        ("embedding", "embedding"),
+        ("head", "head"),
+        ("layers.x.y", "layers.x.y"),
+    ],
+)
 def test_a_layer_s_kind_is_its_name_without_the_index(name, kind):
     assert layer_kind(name) == kind
 
@@ -178,9 +195,15 @@ def _places(value, steps=()):
 
 
 _PLACES = [steps for steps in _places(endless()) if steps]
-_JSON = st.one_of(st.none(), st.booleans(), st.integers(-2**60, 2**60), st.floats(allow_nan=False), st.text(max_size=8),
-                  st.lists(st.integers(0, 9), max_size=3),
-                  st.dictionaries(st.text(max_size=3), st.booleans(), max_size=2))
+_JSON = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**60), 2**60),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.lists(st.integers(0, 9), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.booleans(), max_size=2),
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -76,16 +76,22 @@ def test_sources_may_be_files(tmp_path, folder):
 
 
 def test_two_processes_in_two_folders_write_the_same_bytes(tmp_path, folder, zipped):
-    code = ("import os, sys; os.umask(0o077)\n"
-            "from pathlib import Path\n"
-            "from export.package import write_package\n"
-            "from tests.export.small_package import SOURCES, bare_manifest\n"
-            "files = dict(reversed(SOURCES.items()))\n"
-            "write_package(Path('far/away/p'), manifest=bare_manifest(), files=files)\n"
-            "write_package(Path('far/away/q.zip'), manifest=bare_manifest(), files=files, zipped=True)\n")
+    code = (
+        "import os, sys; os.umask(0o077)\n"
+        "from pathlib import Path\n"
+        "from export.package import write_package\n"
+        "from tests.export.small_package import SOURCES, bare_manifest\n"
+        "files = dict(reversed(SOURCES.items()))\n"
+        "write_package(Path('far/away/p'), manifest=bare_manifest(), files=files)\n"
+        "write_package(Path('far/away/q.zip'), manifest=bare_manifest(), files=files, zipped=True)\n"
+    )
     root = Path(__file__).resolve().parents[2]
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path,
-                   env={**os.environ, "PYTHONPATH": str(root), "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"})
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root), "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"},
+    )
     there = tmp_path / "far" / "away"
     names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert names == sorted(path.relative_to(there / "p") for path in (there / "p").rglob("*") if path.is_file())
@@ -101,11 +107,17 @@ def test_a_manifest_that_breaks_a_rule_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="has 0 entries of role tokenizer"):
         write_package(tmp_path / "package", manifest=bare_manifest(), files={"model.pte": SOURCES["model.pte"]})
     with pytest.raises(ValueError, match="a relative path inside the package"):
-        write_package(tmp_path / "package", manifest=bare_manifest(),
-                      files={**SOURCES, "../x": Source(role="licence", content=b"")})
+        write_package(
+            tmp_path / "package",
+            manifest=bare_manifest(),
+            files={**SOURCES, "../x": Source(role="licence", content=b"")},
+        )
     with pytest.raises(ValueError, match=r"gone\.pte is missing; it should become model\.pte of the package"):
-        write_package(tmp_path / "package", manifest=bare_manifest(),
-                      files={**SOURCES, "model.pte": Source(role="program", content=tmp_path / "gone.pte")})
+        write_package(
+            tmp_path / "package",
+            manifest=bare_manifest(),
+            files={**SOURCES, "model.pte": Source(role="program", content=tmp_path / "gone.pte")},
+        )
     with pytest.raises(ValueError, match="lists 3 files already"):
         write_package(tmp_path / "package", manifest=parse_manifest(endless()), files=SOURCES)
     assert list(tmp_path.iterdir()) == []
@@ -173,15 +185,19 @@ def test_a_file_that_is_not_listed_is_a_warning(folder, zipped, tmp_path, caplog
     with open_package(rezip(zipped, tmp_path / "more.zip", extra=[("__MACOSX/x", b"x")])) as package:
         assert not (package.folder / "__MACOSX").exists()
     assert [record.getMessage().split(": ")[1] for record in caplog.records] == [
-        ".DS_Store is not in the manifest; it is ignored", "__MACOSX/x is not in the manifest; it is ignored"]
+        ".DS_Store is not in the manifest; it is ignored",
+        "__MACOSX/x is not in the manifest; it is ignored",
+    ]
 
 
 @pytest.mark.parametrize("name", ["folder", "zipped"])
 def test_a_newer_schema_and_a_broken_manifest_are_refused_with_the_place(name, request, tmp_path):
     path = request.getfixturevalue(name)
     manifest = open_package(path).manifest.to_json()
-    for change, says in (({"schema_version": 2}, "this package needs a newer pocketlm: schema 2, this one reads 1"),
-                         ({"chunk": 0}, "manifest.json: chunk is 0; it must be at least 1")):
+    for change, says in (
+        ({"schema_version": 2}, "this package needs a newer pocketlm: schema 2, this one reads 1"),
+        ({"chunk": 0}, "manifest.json: chunk is 0; it must be at least 1"),
+    ):
         text = dump_json(manifest | change).encode()
         if path.is_dir():
             (path / "manifest.json").write_bytes(text)

@@ -157,8 +157,7 @@ def test_a_bomb_that_its_own_manifest_agrees_to_is_refused(tmp_path, temporaries
 
 
 def test_an_entry_that_is_longer_than_it_claims_is_not_unpacked_beyond_the_claim(tmp_path, zipped, temporaries):
-    bad = rezip(zipped, tmp_path / "bad.zip", edit={"tokenizer.json": bytes(100_000)},
-                compression=zipfile.ZIP_DEFLATED)
+    bad = rezip(zipped, tmp_path / "bad.zip", edit={"tokenizer.json": bytes(100_000)}, compression=zipfile.ZIP_DEFLATED)
     small, large = (14).to_bytes(4, "little"), (100_000).to_bytes(4, "little")
     content = bad.read_bytes()
     assert content.count(large) == 2  # the local header and the directory
@@ -205,7 +204,7 @@ def test_any_flipped_bit_is_harmless_or_refused_and_never_changes_a_file(zipped,
     places = [*range(0, 60), *range(len(whole) - 400, len(whole))]  # the headers; the rest is covered by hashes
     refused = 0
     for place in places:
-        zipped.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1:])
+        zipped.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         try:
             with open_package(zipped) as package:
                 assert package.path("program").read_bytes() == PROGRAM

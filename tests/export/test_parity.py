@@ -97,8 +97,10 @@ def test_the_integer_file_equals_the_converted_model_up_to_its_own_rounding_nois
         if noise >= max(errors):
             break
     exact = sum(error <= limit for error in errors)
-    print(f"\n{name}: {exact} of {_PROMPTS} prompts within {limit:.2g}, worst {max(errors):.2g}; "
-          f"eager against itself perturbed by 1e-6: at least {noise:.2g}")
+    print(
+        f"\n{name}: {exact} of {_PROMPTS} prompts within {limit:.2g}, worst {max(errors):.2g}; "
+        f"eager against itself perturbed by 1e-6: at least {noise:.2g}"
+    )
     assert sorted(errors)[_PROMPTS // 2] <= limit
     assert max(errors) <= max(noise, limit)
 
@@ -122,5 +124,3 @@ def test_the_bounded_file_equals_the_endless_one_within_its_context(tiny_bounded
         assert torch.equal(left, right)  # the same kernels on the same numbers
     with pytest.raises(ValueError, match="96"):
         bounded.logits([1], 96)
-
-

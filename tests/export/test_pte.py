@@ -9,8 +9,16 @@ from export.pte_values import DelegateCall, KernelCall, TensorValue
 from export.xnn_payload import read_payload
 from tests.export.tiny_programs import DIM, MAX_TOKENS, VOCABULARY, tied_float, tied_integer
 
-DTYPES = {"BYTE": "uint8", "CHAR": "int8", "INT": "int32", "LONG": "int64", "HALF": "float16", "FLOAT": "float32",
-          "DOUBLE": "float64", "BOOL": "bool"}
+DTYPES = {
+    "BYTE": "uint8",
+    "CHAR": "int8",
+    "INT": "int32",
+    "LONG": "int64",
+    "HALF": "float16",
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+    "BOOL": "bool",
+}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +111,8 @@ def test_payloads_hold_the_products_in_the_order_of_the_program(pte):
         graph_value.dims
         for delegate in pte.method().delegates
         for graph in [read_payload(delegate.payload)]
-        for node in graph.nodes if node.kind == "FullyConnected"
+        for node in graph.nodes
+        if node.kind == "FullyConnected"
         for graph_value in [graph.values[node.inputs[1]]]
     ]
     assert len(kinds) == 5
@@ -135,9 +144,11 @@ def test_payload_equals_flatcs_own_reading(pte, tmp_path):
         graph = read_payload(delegate.payload)
         start = int.from_bytes(delegate.payload[10:14], "little")
         binary = tmp_path / f"graph{number}.bin"
-        binary.write_bytes(delegate.payload[start:start + graph.table_bytes])
-        subprocess.run([flatc, "--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", tmp_path, schema,
-                        "--", binary], check=True)
+        binary.write_bytes(delegate.payload[start : start + graph.table_bytes])
+        subprocess.run(
+            [flatc, "--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", tmp_path, schema, "--", binary],
+            check=True,
+        )
         theirs = json.loads((tmp_path / f"graph{number}.json").read_text())
         assert [n["xnode_union_type"].removeprefix("XNN") for n in theirs["xnodes"]] == [n.kind for n in graph.nodes]
         for mine, node in zip(graph.nodes, (n["xnode_union"] for n in theirs["xnodes"]), strict=True):
@@ -200,7 +211,7 @@ def test_a_segment_that_leads_outside_is_refused(tmp_path):
 
     content = bytearray(tied_integer().path.read_bytes())
     field = read_root(memoryview(content)).tables(4)[-1].place(1)
-    content[field:field + 8] = (1 << 40).to_bytes(8, "little")
+    content[field : field + 8] = (1 << 40).to_bytes(8, "little")
     _refused(tmp_path, bytes(content), "cut off: segment")
 
 

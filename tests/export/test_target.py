@@ -33,7 +33,9 @@ def test_a_target_far_from_all_gets_the_list_without_a_guess():
 
 
 def test_the_contract_loads_without_torch():
-    code = ("import sys, export.target, export.manifest, export.package; "
-            "print(sorted({'torch', 'numpy', 'executorch'} & set(sys.modules)))")
+    code = (
+        "import sys, export.target, export.manifest, export.package; "
+        "print(sorted({'torch', 'numpy', 'executorch'} & set(sys.modules)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

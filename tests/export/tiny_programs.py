@@ -103,8 +103,13 @@ def undelegated() -> Lowered:
 @functools.cache
 def tied_integer() -> Lowered:
     torch.manual_seed(1)
-    shapes = {"embedding": (VOCABULARY, DIM), "gate": (WIDE, DIM), "up": (WIDE, DIM), "down": (DIM, WIDE),
-              "side": (DIM, DIM)}
+    shapes = {
+        "embedding": (VOCABULARY, DIM),
+        "gate": (WIDE, DIM),
+        "up": (WIDE, DIM),
+        "down": (DIM, WIDE),
+        "side": (DIM, DIM),
+    }
     tensors = {
         name: quantize_absmax(torch.randn(shape) * 0.1, INT8 if name == "side" else INT4)
         for name, shape in shapes.items()
@@ -142,8 +147,9 @@ def _register() -> None:
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401
 
 
-def _lower(module: nn.Module, example: tuple[Tensor, ...], name: str, constants: dict[str, int],
-           delegated: bool = True) -> Path:
+def _lower(
+    module: nn.Module, example: tuple[Tensor, ...], name: str, constants: dict[str, int], delegated: bool = True
+) -> Path:
     """Tokens (and slots) may be 1 to MAX_TOKENS, as in a package."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
@@ -155,13 +161,18 @@ def _lower(module: nn.Module, example: tuple[Tensor, ...], name: str, constants:
         shapes = tuple({1: length} for _ in example)
         traced = torch.export.export(module.eval(), example, dynamic_shapes=shapes, strict=False)
         edge = to_edge_transform_and_lower(
-            traced, partitioner=[XnnpackPartitioner()] if delegated else [], constant_methods=constants,
+            traced,
+            partitioner=[XnnpackPartitioner()] if delegated else [],
+            constant_methods=constants,
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
-        lowered = edge.to_executorch(ExecutorchBackendConfig(
-            extract_delegate_segments=True, memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False),
-            sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass(),
-        ))
+        lowered = edge.to_executorch(
+            ExecutorchBackendConfig(
+                extract_delegate_segments=True,
+                memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False),
+                sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass(),
+            )
+        )
     path = Path(_FOLDER.name) / f"{name}.pte"
     with path.open("wb") as file:
         lowered.write_to_file(file)

@@ -24,13 +24,23 @@ from model.config import PRESETS, ModelConfig
 from model.transformer import Transformer
 
 CONFIG = ModelConfig(
-    vocab_size=300, dim=32, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=16, ffn_dim=48, global_layers=(1,),
-    sliding_window=8, max_context=64)
+    vocab_size=300,
+    dim=32,
+    num_layers=2,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=16,
+    ffn_dim=48,
+    global_layers=(1,),
+    sliding_window=8,
+    max_context=64,
+)
 UNTIED = dataclasses.replace(CONFIG, tied=False)
 INFO = CheckpointInfo(config=CONFIG, family="llama", source_sha256="ab" * 32, licences=("LICENSE",))
 LAYER = {"scheme": "int4-group", "bits": 4, "group_size": 32, "reason": None}
-QUANTIZED = dataclasses.replace(INFO, quantization=QuantizationInfo(
-    recipe="8da4w-g32", group_size=32, layers={"embedding": LAYER}))
+QUANTIZED = dataclasses.replace(
+    INFO, quantization=QuantizationInfo(recipe="8da4w-g32", group_size=32, layers={"embedding": LAYER})
+)
 
 
 @pytest.fixture
@@ -50,25 +60,34 @@ def test_a_tokenizer_survives_the_trip_through_json(tmp_path):
     assert read_info(tmp_path / "ckpt") == info
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"format": "gguf"}, "no pocketlm checkpoint"),
-    ({"version": 2}, r"version 2 is not supported \(this pocketlm reads 1\); update pocketlm"),
-    ({"version": "1"}, "version '1' is not supported .* convert the checkpoint again"),
-    ({"famly": "llama"}, "unknown checkpoint key 'famly'; did you mean 'family'"),
-    ({"family": "gpt"}, "unknown model family 'gpt'; known: llama4_text, llama, random"),
-    ({"learned_scales": 1}, "'learned_scales' is 1; it must be bool"),
-    ({"preset": 3}, "'preset' is 3; it must be str or null"),
-    ({"licences": ["../../etc/passwd"]}, r"names '\.\./\.\./etc/passwd', which is no licence"),
-    ({"licences": ["LICENSE/../x"]}, "which is no licence"),
-    ({"tokenizer": {"file": "tokenizer.json"}}, "the tokenizer entry has file"),
-    ({"quantization": {"recipe": "x", "group_size": 32, "layers": {}, "bits": 4}}, "unknown quantization key 'bits'"),
-    ({"quantization": {"recipe": "x", "group_size": 32}}, "quantization keys are missing: layers"),
-    ({"quantization": {"recipe": "x", "group_size": 32, "layers": []}}, "'layers' is"),
-    ({"quantization": {"recipe": "x", "group_size": "32", "layers": {}}}, "'group_size' is '32'"),
-    ({"quantization": {"recipe": "x", "group_size": 32, "layers": {"head": {"bits": 4}}}}, "layer 'head' must have"),
-    ({"config": CONFIG.to_json() | {"dim": "wide"}}, "dim is 'wide'; it must be an integer"),
-    ({"config": CONFIG.to_json() | {"widht": 3}}, "unknown model setting 'widht'"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "gguf"}, "no pocketlm checkpoint"),
+        ({"version": 2}, r"version 2 is not supported \(this pocketlm reads 1\); update pocketlm"),
+        ({"version": "1"}, "version '1' is not supported .* convert the checkpoint again"),
+        ({"famly": "llama"}, "unknown checkpoint key 'famly'; did you mean 'family'"),
+        ({"family": "gpt"}, "unknown model family 'gpt'; known: llama4_text, llama, random"),
+        ({"learned_scales": 1}, "'learned_scales' is 1; it must be bool"),
+        ({"preset": 3}, "'preset' is 3; it must be str or null"),
+        ({"licences": ["../../etc/passwd"]}, r"names '\.\./\.\./etc/passwd', which is no licence"),
+        ({"licences": ["LICENSE/../x"]}, "which is no licence"),
+        ({"tokenizer": {"file": "tokenizer.json"}}, "the tokenizer entry has file"),
+        (
+            {"quantization": {"recipe": "x", "group_size": 32, "layers": {}, "bits": 4}},
+            "unknown quantization key 'bits'",
+        ),
+        ({"quantization": {"recipe": "x", "group_size": 32}}, "quantization keys are missing: layers"),
+        ({"quantization": {"recipe": "x", "group_size": 32, "layers": []}}, "'layers' is"),
+        ({"quantization": {"recipe": "x", "group_size": "32", "layers": {}}}, "'group_size' is '32'"),
+        (
+            {"quantization": {"recipe": "x", "group_size": 32, "layers": {"head": {"bits": 4}}}},
+            "layer 'head' must have",
+        ),
+        ({"config": CONFIG.to_json() | {"dim": "wide"}}, "dim is 'wide'; it must be an integer"),
+        ({"config": CONFIG.to_json() | {"widht": 3}}, "unknown model setting 'widht'"),
+    ],
+)
 def test_a_description_that_is_not_ours_is_refused_by_key(folder, change, message):
     path = folder / "checkpoint.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -99,8 +118,10 @@ def test_a_folder_without_a_description_says_what_to_do(tmp_path):
 def test_reading_a_description_does_not_load_torch(tmp_path):
     folder = tmp_path / "with-tokenizer"
     random_checkpoint(CONFIG, folder, seed=0)
-    code = ("import sys; from pathlib import Path; from model.checkpoint import read_info; "
-            f"read_info(Path({str(folder)!r})); sys.exit('torch' in sys.modules)")
+    code = (
+        "import sys; from pathlib import Path; from model.checkpoint import read_info; "
+        f"read_info(Path({str(folder)!r})); sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
 
 
@@ -140,12 +161,18 @@ def rewrite(folder: Path, change: Any) -> None:
     write_checkpoint(folder, read_info(folder), tensors.items())
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda t: t.pop("norm.weight"), r"missing tensors: norm\.weight"),
-    (lambda t: t.update({"bias": torch.ones(1)}), "unexpected tensors: bias"),
-    (lambda t: t.update({"norm.weight": torch.ones(31)}), r"'norm.weight' has the shape \[31\], its config asks for"),
-    (lambda t: t["norm.weight"].fill_(float("inf")), r"'norm.weight' holds 0 NaN and 32 infinite"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("norm.weight"), r"missing tensors: norm\.weight"),
+        (lambda t: t.update({"bias": torch.ones(1)}), "unexpected tensors: bias"),
+        (
+            lambda t: t.update({"norm.weight": torch.ones(31)}),
+            r"'norm.weight' has the shape \[31\], its config asks for",
+        ),
+        (lambda t: t["norm.weight"].fill_(float("inf")), r"'norm.weight' holds 0 NaN and 32 infinite"),
+    ],
+)
 def test_weights_that_do_not_fit_the_description_are_refused(folder, change, message):
     rewrite(folder, change)
     with pytest.raises(ValueError, match=message):

@@ -22,9 +22,18 @@ from model.errors import EnvironmentFault
 from model.tensor_files import TensorReader, check_finite
 
 CONFIG: dict[str, Any] = {
-    "architectures": ["MobileLLMP1ForCausalLM"], "model_type": "llama4_text", "vocab_size": 40, "hidden_size": 32,
-    "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
-    "max_position_embeddings": 64, "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 8,
+    "architectures": ["MobileLLMP1ForCausalLM"],
+    "model_type": "llama4_text",
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "max_position_embeddings": 64,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "sliding_window": 8,
     "tie_word_embeddings": True,
 }
 Q0 = "model.layers.0.self_attn.q_proj.weight"
@@ -33,14 +42,22 @@ Q0 = "model.layers.0.self_attn.q_proj.weight"
 def weights(prefix: str = "model.", block: str = "feed_forward") -> dict[str, Tensor]:
     shapes = {"embed_tokens": (40, 32), "norm": (32,)}
     for i in range(2):
-        shapes |= {f"layers.{i}.input_layernorm": (32,), f"layers.{i}.post_attention_layernorm": (32,),
-                   f"layers.{i}.self_attn.q_proj": (32, 32), f"layers.{i}.self_attn.k_proj": (16, 32),
-                   f"layers.{i}.self_attn.v_proj": (16, 32), f"layers.{i}.self_attn.o_proj": (32, 32),
-                   f"layers.{i}.{block}.gate_proj": (48, 32), f"layers.{i}.{block}.up_proj": (48, 32),
-                   f"layers.{i}.{block}.down_proj": (32, 48)}
+        shapes |= {
+            f"layers.{i}.input_layernorm": (32,),
+            f"layers.{i}.post_attention_layernorm": (32,),
+            f"layers.{i}.self_attn.q_proj": (32, 32),
+            f"layers.{i}.self_attn.k_proj": (16, 32),
+            f"layers.{i}.self_attn.v_proj": (16, 32),
+            f"layers.{i}.self_attn.o_proj": (32, 32),
+            f"layers.{i}.{block}.gate_proj": (48, 32),
+            f"layers.{i}.{block}.up_proj": (48, 32),
+            f"layers.{i}.{block}.down_proj": (32, 48),
+        }
     generator = torch.Generator().manual_seed(1)
-    return {f"{prefix}{name}.weight": torch.randn(shape, generator=generator).to(torch.bfloat16)
-            for name, shape in shapes.items()}
+    return {
+        f"{prefix}{name}.weight": torch.randn(shape, generator=generator).to(torch.bfloat16)
+        for name, shape in shapes.items()
+    }
 
 
 def write_source(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any] = CONFIG) -> Path:
@@ -70,8 +87,11 @@ def test_every_tensor_arrives_under_our_name_with_its_type_and_its_bits(source, 
     theirs = weights()
     assert len(reader.names) == len(theirs)
     assert reader.get("embedding.weight").dtype == torch.bfloat16
-    for ours, name in (("embedding.weight", "model.embed_tokens.weight"), ("layers.0.attention.q_proj.weight", Q0),
-                       ("layers.1.feed_forward.down_proj.weight", "model.layers.1.feed_forward.down_proj.weight")):
+    for ours, name in (
+        ("embedding.weight", "model.embed_tokens.weight"),
+        ("layers.0.attention.q_proj.weight", Q0),
+        ("layers.1.feed_forward.down_proj.weight", "model.layers.1.feed_forward.down_proj.weight"),
+    ):
         assert torch.equal(reader.get(ours), theirs[name])
     assert info == read_info(tmp_path / "out")
     assert (info.family, info.preset, info.learned_scales) == ("llama4_text", None, False)
@@ -81,8 +101,10 @@ def test_every_tensor_arrives_under_our_name_with_its_type_and_its_bits(source, 
     assert model.embedding.weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("prefix", "block"), [
-    ("", "feed_forward"), ("language_model.model.", "mlp"), ("language_model.", "mlp"), ("model.", "mlp")])
+@pytest.mark.parametrize(
+    ("prefix", "block"),
+    [("", "feed_forward"), ("language_model.model.", "mlp"), ("language_model.", "mlp"), ("model.", "mlp")],
+)
 def test_prefixes_and_block_names_are_read_leniently(source, tmp_path, prefix, block):
     convert(source, tmp_path / "plain")
     convert(write_source(tmp_path / "other", weights(prefix=prefix, block=block)), tmp_path / "out")
@@ -95,12 +117,14 @@ def sharded(folder: Path) -> None:
     halves = {f"model-{i}.safetensors": dict(tensors[i::2]) for i in range(2)}
     for name, half in halves.items():
         save_file(half, folder / name)
-    (folder / "model.safetensors.index.json").write_text(json.dumps(
-        {"weight_map": {name: shard for shard, half in halves.items() for name in half}}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {name: shard for shard, half in halves.items() for name in half}})
+    )
 
 
-@pytest.mark.parametrize("rewrite", [
-    sharded, lambda folder: torch.save(collections.OrderedDict(weights()), folder / "pytorch_model.bin")])
+@pytest.mark.parametrize(
+    "rewrite", [sharded, lambda folder: torch.save(collections.OrderedDict(weights()), folder / "pytorch_model.bin")]
+)
 def test_shards_and_legacy_files_give_the_same_weights_as_one_safetensors(source, tmp_path, rewrite):
     convert(source, tmp_path / "one")
     (source / "model.safetensors").unlink()
@@ -189,8 +213,9 @@ def test_learned_scales_are_kept_beside_their_matrices(source, tmp_path):
     assert info.learned_scales
     assert len([name for name in reader.names if name.endswith(".weight_scale")]) == len(learned) == 15
     assert torch.equal(reader.get("embedding.weight_scale"), learned[f"{TABLE}_fake_quantizer.scale"])
-    assert torch.equal(reader.get("layers.0.attention.q_proj.weight_scale").flatten(),
-                       learned[f"{Q0}_fake_quantizer.scale"])
+    assert torch.equal(
+        reader.get("layers.0.attention.q_proj.weight_scale").flatten(), learned[f"{Q0}_fake_quantizer.scale"]
+    )
     assert reader.shape("layers.0.attention.q_proj.weight_scale") == (32, 1)
     load_model(tmp_path / "out")
 
@@ -210,14 +235,17 @@ def test_a_tied_table_with_two_learned_grids_becomes_two_tables(source, tmp_path
     assert load_model(tmp_path / "two").head.weight.shape == (40, 32)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda s: s.pop(f"{Q0}_fake_quantizer.scale"), "not for every projection; missing: layers.0.attention.q_proj"),
-    (lambda s: s.update({f"{Q0}_fake_quantizer.scale": torch.ones(16, 1)}), r"have the shape \[16, 1\]"),
-    (lambda s: s.update({f"{Q0}_fake_quantizer.scale": torch.ones(32, 5)}), r"have the shape \[32, 5\]"),
-    (lambda s: s.update({f"{Q0}_fake_quantizer.scale": torch.zeros(32, 1)}), "are not all positive"),
-    (lambda s: s.update({f"{Q0}_fake_quantizer.zero_point": torch.ones(32, 1)}), "unexpected .*zero_point"),
-    (lambda s: s.update({"model.norm.weight_fake_quantizer.scale": torch.ones(32, 1)}), "belong to no matrix"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop(f"{Q0}_fake_quantizer.scale"), "not for every projection; missing: layers.0.attention.q_proj"),
+        (lambda s: s.update({f"{Q0}_fake_quantizer.scale": torch.ones(16, 1)}), r"have the shape \[16, 1\]"),
+        (lambda s: s.update({f"{Q0}_fake_quantizer.scale": torch.ones(32, 5)}), r"have the shape \[32, 5\]"),
+        (lambda s: s.update({f"{Q0}_fake_quantizer.scale": torch.zeros(32, 1)}), "are not all positive"),
+        (lambda s: s.update({f"{Q0}_fake_quantizer.zero_point": torch.ones(32, 1)}), "unexpected .*zero_point"),
+        (lambda s: s.update({"model.norm.weight_fake_quantizer.scale": torch.ones(32, 1)}), "belong to no matrix"),
+    ],
+)
 def test_learned_scales_that_do_not_fit_are_refused(source, change, message):
     learned = scales([*PROJECTIONS, TABLE])
     change(learned)
@@ -228,21 +256,31 @@ def without(name: str) -> Callable[[dict[str, Tensor]], object]:
     return lambda tensors: tensors.pop(name)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (without(Q0), f"missing tensors: {Q0};"),
-    (without("model.layers.1.feed_forward.up_proj.weight"), "missing tensors: model.layers.1.feed_forward.up_proj"),
-    (lambda t: t.update({"model.layers.2.self_attn.q_proj.weight": torch.ones(32, 32)}),
-     r"unexpected tensors: model\.layers\.2\.self_attn\.q_proj\.weight"),
-    (lambda t: t.update({"model.layers.0.self_attn.q_proj.bias": torch.ones(32)}), r"unexpected .*q_proj\.bias"),
-    (lambda t: t.update({Q0: torch.ones(32, 31)}), rf"'{Q0}' has the shape \[32, 31\], its config asks for \[32, 32\]"),
-    (lambda t: t.update({"lm_head.weight": torch.ones(41, 32)}), r"'lm_head.weight' has the shape \[41, 32\]"),
-    (lambda t: t.update({"model.layers.0.mlp.up_proj.weight": torch.ones(48, 32)}), "one tensor under two names"),
-    (lambda t: t.update({Q0: torch.ones(32, 32, dtype=torch.int8)}), "has the type torch.int8; convert reads"),
-    (lambda t: t.update({"model.layers.0.feed_forward.experts.gate_up_proj": torch.ones(2, 2, 2)}),
-     "mixture-of-experts layers, which are not supported: .*experts.gate_up_proj"),
-    (lambda t: t[Q0].view(-1)[5:8].fill_(float("nan")), rf"'{Q0}' holds 3 NaN and 0 infinite values among 1024"),
-    (lambda t: t[Q0].view(-1)[5].fill_(float("-inf")), rf"'{Q0}' holds 0 NaN and 1 infinite"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without(Q0), f"missing tensors: {Q0};"),
+        (without("model.layers.1.feed_forward.up_proj.weight"), "missing tensors: model.layers.1.feed_forward.up_proj"),
+        (
+            lambda t: t.update({"model.layers.2.self_attn.q_proj.weight": torch.ones(32, 32)}),
+            r"unexpected tensors: model\.layers\.2\.self_attn\.q_proj\.weight",
+        ),
+        (lambda t: t.update({"model.layers.0.self_attn.q_proj.bias": torch.ones(32)}), r"unexpected .*q_proj\.bias"),
+        (
+            lambda t: t.update({Q0: torch.ones(32, 31)}),
+            rf"'{Q0}' has the shape \[32, 31\], its config asks for \[32, 32\]",
+        ),
+        (lambda t: t.update({"lm_head.weight": torch.ones(41, 32)}), r"'lm_head.weight' has the shape \[41, 32\]"),
+        (lambda t: t.update({"model.layers.0.mlp.up_proj.weight": torch.ones(48, 32)}), "one tensor under two names"),
+        (lambda t: t.update({Q0: torch.ones(32, 32, dtype=torch.int8)}), "has the type torch.int8; convert reads"),
+        (
+            lambda t: t.update({"model.layers.0.feed_forward.experts.gate_up_proj": torch.ones(2, 2, 2)}),
+            "mixture-of-experts layers, which are not supported: .*experts.gate_up_proj",
+        ),
+        (lambda t: t[Q0].view(-1)[5:8].fill_(float("nan")), rf"'{Q0}' holds 3 NaN and 0 infinite values among 1024"),
+        (lambda t: t[Q0].view(-1)[5].fill_(float("-inf")), rf"'{Q0}' holds 0 NaN and 1 infinite"),
+    ],
+)
 def test_every_tensor_is_accounted_for_by_name(source, change, message):
     tensors = weights()
     change(tensors)
@@ -356,8 +394,18 @@ def test_stories260k_converts(shared, tmp_path):
     info = convert(source, tmp_path / "out")
     assert isinstance(info, CheckpointInfo)
     assert info.config == ModelConfig(
-        vocab_size=512, dim=64, num_layers=5, num_heads=8, num_kv_heads=4, head_dim=8, ffn_dim=172,
-        global_layers=(0, 1, 2, 3, 4), sliding_window=512, max_context=512, rope_theta=10_000.0)
+        vocab_size=512,
+        dim=64,
+        num_layers=5,
+        num_heads=8,
+        num_kv_heads=4,
+        head_dim=8,
+        ffn_dim=172,
+        global_layers=(0, 1, 2, 3, 4),
+        sliding_window=512,
+        max_context=512,
+        rope_theta=10_000.0,
+    )
     assert info.config.num_parameters == 260_032
     assert info.licences == ("LICENSE",)
     assert info.tokenizer is not None

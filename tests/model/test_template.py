@@ -93,13 +93,24 @@ GEMMA = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_excep
 {{- '<start_of_turn>' + who + '\n' + m['content'] | trim + '<end_of_turn>\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"""
 
-CONVERSATION = [Message(role="user", content=" Hi there\n"), Message(role="assistant", content="Hello"),
-                Message(role="user", content="More, {{ please }}")]
+CONVERSATION = [
+    Message(role="user", content=" Hi there\n"),
+    Message(role="assistant", content="Hello"),
+    Message(role="user", content="More, {{ please }}"),
+]
 WITH_SYSTEM = [Message(role="system", content="Be brief."), *CONVERSATION]
 
 
-def _folder(tmp_path: Path, template: object, *, specials: tuple[str, ...], bos: str | None = None,
-            eos: str | None = None, writes_bos: bool = True, stop: tuple[str, ...] = ()) -> Path:
+def _folder(
+    tmp_path: Path,
+    template: object,
+    *,
+    specials: tuple[str, ...],
+    bos: str | None = None,
+    eos: str | None = None,
+    writes_bos: bool = True,
+    stop: tuple[str, ...] = (),
+) -> Path:
     """A checkpoint folder with a byte-level tokenizer that has these special tokens."""
     from tokenizers import AddedToken, Tokenizer
 
@@ -129,8 +140,11 @@ def _by_transformers(folder: Path, messages: list[Message], *, prompt: bool) -> 
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder))
-    return str(tokenizer.apply_chat_template([{"role": m.role, "content": m.content} for m in messages],
-                                             tokenize=False, add_generation_prompt=prompt))
+    return str(
+        tokenizer.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in messages], tokenize=False, add_generation_prompt=prompt
+        )
+    )
 
 
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
@@ -150,7 +164,8 @@ def test_chatml_becomes_prefixes_and_suffixes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("messages", [CONVERSATION, WITH_SYSTEM], ids=["without system", "with system"])
 @pytest.mark.parametrize("name", ["chatml", "default", "llama3", "llama31", "llama4", "zephyr"])
 def test_the_derived_template_renders_what_transformers_renders(
-        tmp_path: Path, name: str, messages: list[Message]) -> None:
+    tmp_path: Path, name: str, messages: list[Message]
+) -> None:
     source, tokens, bos, eos = {
         "chatml": (CHATML, CHATML_TOKENS, None, None),
         "default": (CHATML_DEFAULT, CHATML_TOKENS, None, None),
@@ -163,7 +178,8 @@ def test_the_derived_template_renders_what_transformers_renders(
     template = _chat(folder)
     for prompt in (False, True):
         assert (bos or "") + template.render(messages, add_generation_prompt=prompt) == _by_transformers(
-            folder, messages, prompt=prompt)
+            folder, messages, prompt=prompt
+        )
 
 
 def test_a_default_system_text_is_found_and_replaced_by_the_users_own(tmp_path: Path) -> None:
@@ -205,7 +221,10 @@ def test_a_template_that_asks_the_clock_is_completion_only(tmp_path: Path) -> No
 def test_llama4_trims_only_the_system_message(tmp_path: Path) -> None:
     template = _chat(_folder(tmp_path, LLAMA4, specials=(), bos="<|begin_of_text|>"))
     assert {name: role.trim for name, role in template.roles.items()} == {
-        "system": True, "user": False, "assistant": False}
+        "system": True,
+        "user": False,
+        "assistant": False,
+    }
     assert template.end_of_turn == ("<|eot|>", "<|end_of_text|>")
 
 
@@ -251,12 +270,21 @@ def test_an_end_of_turn_that_does_not_stop_is_completion_only(tmp_path: Path) ->
     folder = _folder(tmp_path, source, specials=("<|im_start|>", "<|over|>"))
     found = _derive(folder)
     assert isinstance(found, CompletionOnly) and "eos_token_id" in found.reason
-    assert isinstance(_derive(_folder(tmp_path, source, specials=("<|im_start|>", "<|over|>"), stop=("<|over|>",))),
-                      ChatTemplate)
+    assert isinstance(
+        _derive(_folder(tmp_path, source, specials=("<|im_start|>", "<|over|>"), stop=("<|over|>",))), ChatTemplate
+    )
 
 
-@pytest.mark.parametrize("source", ["{% for m in messages %}", "{{ ''.__class__.__mro__ }}", "{{ tools[0].name }}",
-                                    "{{ messages[0].content }}", "nothing of it"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for m in messages %}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ tools[0].name }}",
+        "{{ messages[0].content }}",
+        "nothing of it",
+    ],
+)
 def test_a_template_that_is_broken_or_drops_messages_is_completion_only(tmp_path: Path, source: str) -> None:
     assert isinstance(_derive(_folder(tmp_path, source, specials=CHATML_TOKENS)), CompletionOnly)
 
@@ -270,30 +298,34 @@ def test_the_template_named_default_is_taken_and_a_jinja_file_goes_first(tmp_pat
 
 
 def test_no_template_and_no_tokenizer_are_named(tmp_path: Path) -> None:
-    assert _derive(_folder(tmp_path, None, specials=())) == CompletionOnly(
-        reason="the checkpoint has no chat template")
+    assert _derive(_folder(tmp_path, None, specials=())) == CompletionOnly(reason="the checkpoint has no chat template")
     (tmp_path / "chat_template.jinja").write_text(CHATML)
     assert derive_template(tmp_path, None) == CompletionOnly(
-        reason="the checkpoint has a chat template but no tokenizer")
+        reason="the checkpoint has a chat template but no tokenizer"
+    )
 
 
 def test_generation_blocks_and_loop_controls_render_as_in_transformers(tmp_path: Path) -> None:
-    source = CHATML.replace("{% for m in messages %}", "{% for m in messages %}{% if false %}{% break %}{% endif %}"
-                            "{% generation %}").replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
+    source = CHATML.replace(
+        "{% for m in messages %}", "{% for m in messages %}{% if false %}{% break %}{% endif %}{% generation %}"
+    ).replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
     folder = _folder(tmp_path, source, specials=CHATML_TOKENS)
     assert _chat(folder).render(CONVERSATION, add_generation_prompt=True) == _by_transformers(
-        folder, CONVERSATION, prompt=True)
+        folder, CONVERSATION, prompt=True
+    )
 
 
 def test_a_delta_continues_the_cache_to_the_whole_conversation(tmp_path: Path) -> None:
     template = _chat(_folder(tmp_path, LLAMA4, specials=(), bos="<|begin_of_text|>"))
     before = template.render(WITH_SYSTEM[:2], add_generation_prompt=True)
     assert before + "Hello" + delta(template, "More, {{ please }}") == template.render(
-        WITH_SYSTEM, add_generation_prompt=True)
+        WITH_SYSTEM, add_generation_prompt=True
+    )
 
 
 def test_a_template_that_skips_an_empty_system_message_is_still_expressible(tmp_path: Path) -> None:
-    source = CHATML.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' or m['content']"
-                            " | trim %}")
+    source = CHATML.replace(
+        "{% for m in messages %}", "{% for m in messages if m['role'] != 'system' or m['content'] | trim %}"
+    )
     template = _chat(_folder(tmp_path, source, specials=CHATML_TOKENS))
     assert template.roles["system"].prefix == "<|im_start|>system\n"

@@ -104,21 +104,24 @@ def test_a_file_cut_after_it_was_opened_is_refused_when_its_tensor_is_read(path)
         reader.get("half")
 
 
-@pytest.mark.parametrize(("header", "data", "message"), [
-    (b"{not json", b"", "corrupt header"),
-    (b"\xff\xfe\x00", b"", "corrupt header"),
-    ([1, 2], b"", "a JSON object is expected"),
-    (b'{"a": {}, "a": {}}', b"", "'a' is listed twice"),
-    ({"a": {"dtype": "U8", "shape": [1]}}, b"x", "tensor 'a' lacks a dtype, shape or data_offsets"),
-    ({"a": {"dtype": "U8", "shape": [-1], "data_offsets": [0, 1]}}, b"x", "tensor 'a' lacks"),
-    ({"a": {"dtype": "U8", "shape": [True], "data_offsets": [0, 1]}}, b"x", "tensor 'a' lacks"),
-    ({"a": "U8"}, b"x", "tensor 'a' lacks"),
-    ({"a": item(0, 1, "I5")}, b"x", "tensor 'a' has the type 'I5'"),
-    ({"a": item(0, 2, "F32")}, b"xx", "has 2 bytes instead of 8"),
-    ({"a": item(0, 2), "b": item(1, 3)}, b"xxx", "tensor 'b' overlaps"),
-    ({"a": item(0, 1), "b": item(2, 3)}, b"xxx", "tensor 'b' leaves a gap"),
-    ({"a": item(0, 1)}, b"xx", "bytes after the last tensor"),
-])
+@pytest.mark.parametrize(
+    ("header", "data", "message"),
+    [
+        (b"{not json", b"", "corrupt header"),
+        (b"\xff\xfe\x00", b"", "corrupt header"),
+        ([1, 2], b"", "a JSON object is expected"),
+        (b'{"a": {}, "a": {}}', b"", "'a' is listed twice"),
+        ({"a": {"dtype": "U8", "shape": [1]}}, b"x", "tensor 'a' lacks a dtype, shape or data_offsets"),
+        ({"a": {"dtype": "U8", "shape": [-1], "data_offsets": [0, 1]}}, b"x", "tensor 'a' lacks"),
+        ({"a": {"dtype": "U8", "shape": [True], "data_offsets": [0, 1]}}, b"x", "tensor 'a' lacks"),
+        ({"a": "U8"}, b"x", "tensor 'a' lacks"),
+        ({"a": item(0, 1, "I5")}, b"x", "tensor 'a' has the type 'I5'"),
+        ({"a": item(0, 2, "F32")}, b"xx", "has 2 bytes instead of 8"),
+        ({"a": item(0, 2), "b": item(1, 3)}, b"xxx", "tensor 'b' overlaps"),
+        ({"a": item(0, 1), "b": item(2, 3)}, b"xxx", "tensor 'b' leaves a gap"),
+        ({"a": item(0, 1)}, b"xx", "bytes after the last tensor"),
+    ],
+)
 def test_a_corrupt_header_is_one_clear_line(tmp_path, header, data, message):
     with pytest.raises(ValueError, match=message) as caught:
         open_safetensors(raw(tmp_path / "model.safetensors", header, data))
@@ -244,12 +247,15 @@ def test_a_pickle_that_wants_to_run_code_is_refused_and_says_why(tmp_path, monke
     assert not (tmp_path / "pickle-was-run").exists()
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (torch.ones(2), "holds a Tensor, no table of tensors"),
-    ({"a": 3}, "entry 'a' is no plain tensor"),
-    ({"a": torch.eye(2).to_sparse()}, "entry 'a' is no plain tensor"),
-    ({1: torch.ones(1)}, "entry 1 is no plain tensor"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (torch.ones(2), "holds a Tensor, no table of tensors"),
+        ({"a": 3}, "entry 'a' is no plain tensor"),
+        ({"a": torch.eye(2).to_sparse()}, "entry 'a' is no plain tensor"),
+        ({1: torch.ones(1)}, "entry 1 is no plain tensor"),
+    ],
+)
 def test_a_torch_file_of_anything_else_is_refused(tmp_path, content, message):
     torch.save(content, tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match=message):

@@ -51,8 +51,12 @@ def _edit(folder: Path, **changes: Any) -> Path:
 def _post_processor(*, bos: str, identifier: int, eos: bool = False) -> dict[str, Any]:
     mark = {"SpecialToken": {"id": bos, "type_id": 0}}
     text = {"Sequence": {"id": "A", "type_id": 0}}
-    return {"type": "TemplateProcessing", "single": [mark, text] + [mark] * eos, "pair": [mark, text, text],
-            "special_tokens": {bos: {"id": bos, "ids": [identifier], "tokens": [bos]}}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [mark, text] + [mark] * eos,
+        "pair": [mark, text, text],
+        "special_tokens": {bos: {"id": bos, "ids": [identifier], "tokens": [bos]}},
+    }
 
 
 @pytest.fixture
@@ -65,15 +69,24 @@ def trained(tmp_path: Path) -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     choices = ["the", "little", "dog's", "said", "caf\u00e9", "\u6f22\u5b57", "ran,", "2024"]
     words = random.Random(3).choices(choices, k=800)
-    tokenizer.train_from_iterator([" ".join(words), *AGREEMENT_CORPUS.values()], trainers.BpeTrainer(
-        vocab_size=700, special_tokens=["<|im_start|>", "<|im_end|>"], show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.train_from_iterator(
+        [" ".join(words), *AGREEMENT_CORPUS.values()],
+        trainers.BpeTrainer(
+            vocab_size=700,
+            special_tokens=["<|im_start|>", "<|im_end|>"],
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     return tmp_path
 
 
-@pytest.mark.parametrize(("parts", "vocab_size"), [
-    (("tokenizers", "smollm"), 49_152), (("checkpoints", "stories260K"), 512)], ids=["smollm", "stories260K"])
+@pytest.mark.parametrize(
+    ("parts", "vocab_size"),
+    [(("tokenizers", "smollm"), 49_152), (("checkpoints", "stories260K"), 512)],
+    ids=["smollm", "stories260K"],
+)
 def test_the_phones_reader_agrees_on_real_tokenizers(parts: tuple[str, ...], vocab_size: int) -> None:
     folder = _shared(*parts)
     assert check_cpp_agreement(folder, _spec(folder, vocab_size)) == []
@@ -85,7 +98,8 @@ def test_the_phones_reader_agrees_on_a_trained_byte_level_tokenizer(trained: Pat
 
 @pytest.mark.parametrize("vocab_size", [261, 300, 4096, 12_000])
 def test_the_phones_reader_agrees_on_the_made_byte_tokenizer_and_every_id_exists(
-        tmp_path: Path, vocab_size: int) -> None:
+    tmp_path: Path, vocab_size: int
+) -> None:
     write_byte_tokenizer(tmp_path, vocab_size)
     spec = _spec(tmp_path, vocab_size)
     assert spec.vocab_size == vocab_size
@@ -119,7 +133,8 @@ def test_a_tokenizer_that_the_phones_read_differently_is_named(trained: Path) ->
     number = len(data["model"]["vocab"])
     data["model"]["vocab"]["Gothe"] = number
     assert check_cpp_agreement(_edit(trained, normalizer=None, model=data["model"]), _spec(trained, 1000)) == [
-        f"token {number} ('Gothe') as text"]
+        f"token {number} ('Gothe') as text"
+    ]
 
 
 def test_a_special_token_with_flags_that_the_phones_ignore_is_named(trained: Path) -> None:
@@ -166,8 +181,14 @@ def test_hugging_face_pieces_are_bytes_and_specials_give_their_text(trained: Pat
 def test_a_decoder_with_which_the_phones_lose_every_space_is_named(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, normalizers
 
-    tokenizer = Tokenizer(models.BPE(vocab={"<unk>": 0, "\u2581": 1, "a": 2, "\u2581a": 3}, merges=[("\u2581", "a")],
-                                     unk_token="<unk>", fuse_unk=True))
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={"<unk>": 0, "\u2581": 1, "a": 2, "\u2581a": 3},
+            merges=[("\u2581", "a")],
+            unk_token="<unk>",
+            fuse_unk=True,
+        )
+    )
     tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
@@ -178,8 +199,9 @@ def test_the_byte_of_every_byte_fallback_piece_is_given(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     vocabulary = {"<unk>": 0, **{f"<0x{b:02X}>": b + 1 for b in range(256)}, "\u2581": 257, "a": 258, "\u2581a": 259}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("\u2581", "a")], unk_token="<unk>", byte_fallback=True,
-                                     fuse_unk=True))
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=[("\u2581", "a")], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
     tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
@@ -212,16 +234,32 @@ def test_a_post_processor_that_also_ends_the_text_adds_only_its_bos(trained: Pat
 
 def test_stop_ids_are_collected_from_every_file_that_declares_them(trained: Path) -> None:
     assert _spec(trained, 1000).stop_ids == (1,)  # <|im_end|> is known by its name
-    _write(trained, generation_config={"eos_token_id": [5, 7]}, config={"eos_token_id": 6},
-           tokenizer_config={"eos_token": "<|im_start|>"})
+    _write(
+        trained,
+        generation_config={"eos_token_id": [5, 7]},
+        config={"eos_token_id": 6},
+        tokenizer_config={"eos_token": "<|im_start|>"},
+    )
     assert _spec(trained, 1000).stop_ids == (0, 1, 5, 6, 7)
-    _write(trained, generation_config={}, config={"text_config": {"eos_token_id": 9}}, tokenizer_config={},
-           special_tokens_map={"eos_token": {"content": "<|im_start|>"}})
+    _write(
+        trained,
+        generation_config={},
+        config={"text_config": {"eos_token_id": 9}},
+        tokenizer_config={},
+        special_tokens_map={"eos_token": {"content": "<|im_start|>"}},
+    )
     assert _spec(trained, 1000).stop_ids == (0, 1, 9)
 
 
-@pytest.mark.parametrize(("value", "words"), [(1000, "stop id 1000 is outside"), (-1, "stop id -1"),
-                                              ("</s>", "must be an id or a list"), ([True], "must be an id or a list")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1000, "stop id 1000 is outside"),
+        (-1, "stop id -1"),
+        ("</s>", "must be an id or a list"),
+        ([True], "must be an id or a list"),
+    ],
+)
 def test_stop_ids_out_of_range_or_of_another_type_are_refused_by_file(trained: Path, value: Any, words: str) -> None:
     _write(trained, generation_config={"eos_token_id": value})
     with pytest.raises(ValueError, match=f"generation_config.json.*{words}"):
@@ -229,7 +267,8 @@ def test_stop_ids_out_of_range_or_of_another_type_are_refused_by_file(trained: P
 
 
 def test_a_vocabulary_larger_than_the_models_is_refused_and_a_smaller_one_is_logged(
-        trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     size = _spec(trained, 1000).vocab_size
     with pytest.raises(ValueError, match=f"ids up to {size - 1}, but the model's vocabulary has {size - 1}"):
         read_tokenizer_spec(trained, vocab_size=size - 1)
@@ -284,16 +323,43 @@ def test_a_pocketlm_folder_says_what_its_tokenizer_is(trained: Path, tmp_path_fa
 
 
 def test_json_brings_back_the_same_spec() -> None:
-    spec = TokenizerSpec(file="tokenizer.json", kind="hf", vocab_size=9, bos_id=None, num_bos=0, bos_text="",
-                         stop_ids=(1, 2), special_tokens=(SpecialToken(id=1, text="<x>"),))
+    spec = TokenizerSpec(
+        file="tokenizer.json",
+        kind="hf",
+        vocab_size=9,
+        bos_id=None,
+        num_bos=0,
+        bos_text="",
+        stop_ids=(1, 2),
+        special_tokens=(SpecialToken(id=1, text="<x>"),),
+    )
     assert TokenizerSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
-@pytest.mark.parametrize("change", [{"kind": "bpe"}, {"num_bos": 2}, {"num_bos": 1}, {"stop_ids": ["1"]}, {"file": 3},
-                                    {"vocab_size": True}, {"special_tokens": [{"id": 1}]}, {"extra": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "bpe"},
+        {"num_bos": 2},
+        {"num_bos": 1},
+        {"stop_ids": ["1"]},
+        {"file": 3},
+        {"vocab_size": True},
+        {"special_tokens": [{"id": 1}]},
+        {"extra": 1},
+    ],
+)
 def test_a_malformed_spec_is_refused(change: dict[str, Any]) -> None:
-    good = {"file": "tokenizer.json", "kind": "hf", "vocab_size": 9, "bos_id": None, "num_bos": 0, "bos_text": "",
-            "stop_ids": [1], "special_tokens": []}
+    good = {
+        "file": "tokenizer.json",
+        "kind": "hf",
+        "vocab_size": 9,
+        "bos_id": None,
+        "num_bos": 0,
+        "bos_text": "",
+        "stop_ids": [1],
+        "special_tokens": [],
+    }
     assert TokenizerSpec.from_json(good).stop_ids == (1,)
     with pytest.raises(ValueError, match="tokenizer"):
         TokenizerSpec.from_json(good | change)

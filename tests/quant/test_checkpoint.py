@@ -80,9 +80,7 @@ def test_the_model_that_comes_back_is_torchaos_converted_model(write: Write, tmp
     quantize_checkpoint(source, tmp_path / "out", recipe="8da4w-g32")
     ours, theirs = build_model(tmp_path / "out"), load_model(source).eval()
     theirs.cache_dtype = "int8"
-    table = quantize_absmax(
-        theirs.embedding.weight.detach(), LayerScheme(scheme="int4-group", bits=4, group_size=32)
-    )
+    table = quantize_absmax(theirs.embedding.weight.detach(), LayerScheme(scheme="int4-group", bits=4, group_size=32))
     theirs.head.weight = torch.nn.Parameter(theirs.head.weight.detach().clone())  # untied: each is converted by itself
     theirs.embedding.weight = torch.nn.Parameter(dequantize(table))
     by_group = Int8DynamicActivationIntxWeightConfig(

@@ -96,9 +96,7 @@ def test_an_impossible_group_size_is_refused_before_anything_is_written(write: W
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_named_and_leaves_nothing(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write()
 
     def full(*args: object) -> None:

@@ -39,9 +39,19 @@ def ring_cases() -> list[Case]:
     cases = []
     for name, kind, window, chunk, context, is_endless, position, count in RINGS:
         shape = cache_shape(kind, window=window, chunk=chunk, context=context, is_endless=is_endless)
-        cases.append({"name": name, "kind": kind, "window": window, "chunk": chunk, "context": context,
-                      "is_endless": is_endless, "position": position, "count": count,
-                      "expected": answer(_ring, shape, position, count)})
+        cases.append(
+            {
+                "name": name,
+                "kind": kind,
+                "window": window,
+                "chunk": chunk,
+                "context": context,
+                "is_endless": is_endless,
+                "position": position,
+                "count": count,
+                "expected": answer(_ring, shape, position, count),
+            }
+        )
     return cases
 
 
@@ -49,10 +59,15 @@ def _ring(shape: CacheShape, position: int, count: int) -> Case:
     mask = visible_slots(position, count, shape)
     seen = [visible_positions(query, shape.window) for query in range(position, position + count)]
     held = positions_held(position + count, shape.slots) if shape.slots < 20 else []
-    return {"slots": shape.slots, "sees": shape.window, "max_chunk": shape.max_chunk,
-            "slots_written": slots_of(position, count, shape.slots), "positions_held": held,
-            "visible": [[positions[0], positions[-1]] for positions in seen],
-            "mask": ["".join("x" if is_seen else "." for is_seen in row) for row in mask]}
+    return {
+        "slots": shape.slots,
+        "sees": shape.window,
+        "max_chunk": shape.max_chunk,
+        "slots_written": slots_of(position, count, shape.slots),
+        "positions_held": held,
+        "visible": [[positions[0], positions[-1]] for positions in seen],
+        "mask": ["".join("x" if is_seen else "." for is_seen in row) for row in mask],
+    }
 
 
 ENDLESS = {"kind": "endless", "tokens": 100}
@@ -93,14 +108,28 @@ BUDGETS: list[tuple[str, Case, int, int, int]] = [
 def window_cases() -> list[Case]:
     cases: list[Case] = []
     for name, context, starts, position in MARKS:
-        cases.append({
-            "name": name, "call": "mark", "context": context, "turn_starts": starts, "position": position,
-            "expected": answer(_marked, context, starts, position)})
+        cases.append(
+            {
+                "name": name,
+                "call": "mark",
+                "context": context,
+                "turn_starts": starts,
+                "position": position,
+                "expected": answer(_marked, context, starts, position),
+            }
+        )
     for name, context, position, prompt_tokens, wanted in BUDGETS:
-        cases.append({
-            "name": name, "call": "new_token_budget", "context": context, "position": position,
-            "prompt_tokens": prompt_tokens, "wanted": wanted,
-            "expected": answer(_budgeted, context, position, prompt_tokens, wanted)})
+        cases.append(
+            {
+                "name": name,
+                "call": "new_token_budget",
+                "context": context,
+                "position": position,
+                "prompt_tokens": prompt_tokens,
+                "wanted": wanted,
+                "expected": answer(_budgeted, context, position, prompt_tokens, wanted),
+            }
+        )
     return cases
 
 
@@ -144,10 +173,16 @@ def restore_cases() -> list[Case]:
     cases: list[Case] = []
     for context in (ENDLESS, BOUNDED):
         for name, roles, lengths, reserve in SAVED:
-            cases.append({
-                "name": f"{name}, {context['kind']}", "context": context, "roles": roles, "lengths": lengths,
-                "reserve": reserve,
-                "expected": answer(_restored, context, roles, lengths, reserve)})
+            cases.append(
+                {
+                    "name": f"{name}, {context['kind']}",
+                    "context": context,
+                    "roles": roles,
+                    "lengths": lengths,
+                    "reserve": reserve,
+                    "expected": answer(_restored, context, roles, lengths, reserve),
+                }
+            )
     return cases
 
 

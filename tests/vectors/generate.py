@@ -32,25 +32,40 @@ DESCRIPTIONS = {
     "typed": "chat/typed.py: typed text after special tokens were broken up.",
     "template": "chat/template.py: a conversation rendered whole, typed markers broken up; bad templates refused.",
     "turns": "chat/turns.py: what is sent for each turn. BOS is not in it: the engine puts it before the first text. "
-             "`regenerate` is the first text of the conversation without its last reply.",
+    "`regenerate` is the first text of the conversation without its last reply.",
     "ring_slots": "chat/ring.py: slots written, positions held (-1: empty; left out above 19 slots), and the mask "
-                  "(x: seen), a row for each new token, after the tokens were written. 64-bit integers.",
+    "(x: seen), a row for each new token, after the tokens were written. 64-bit integers.",
     "window": "chat/window.py: what the next token sees, and how many tokens may still be generated.",
     "restore": "chat/window.py: which messages of a saved chat are prefilled again.",
     "manifests": "export/manifest.py: good manifests, and bad ones as one edit of a base (no value: the key is taken "
-                 "away) or as text. An app's own sentence must name the same place.",
+    "away) or as text. An app's own sentence must name the same place.",
 }
 
 
 @functools.cache
 def documents() -> dict[str, Case]:
     """Every vector file's content, by name."""
-    cases = {"stop_filter": stop_filter_cases(), "utf8": utf8_cases(), "typed": typed_cases(),
-             "template": template_cases(), "turns": turn_cases(), "ring_slots": ring_cases(), "window": window_cases(),
-             "restore": restore_cases(), "manifests": manifest_cases()}
+    cases = {
+        "stop_filter": stop_filter_cases(),
+        "utf8": utf8_cases(),
+        "typed": typed_cases(),
+        "template": template_cases(),
+        "turns": turn_cases(),
+        "ring_slots": ring_cases(),
+        "window": window_cases(),
+        "restore": restore_cases(),
+        "manifests": manifest_cases(),
+    }
     extra = {"turns": {"packages": turn_packages()}, "manifests": {"bases": manifest_bases()}}
-    return {name: {"schema_version": SCHEMA_VERSION, "description": DESCRIPTIONS[name], "cases": cases[name],
-                   **extra.get(name, {})} for name in DESCRIPTIONS}
+    return {
+        name: {
+            "schema_version": SCHEMA_VERSION,
+            "description": DESCRIPTIONS[name],
+            "cases": cases[name],
+            **extra.get(name, {}),
+        }
+        for name in DESCRIPTIONS
+    }
 
 
 def find_difference(folder: Path) -> str | None:
@@ -61,8 +76,10 @@ def find_difference(folder: Path) -> str | None:
         if not path.is_file():
             return f"{path} is missing; run python -m tests.vectors.generate"
         if path.read_bytes() != dump_json(document).encode():
-            return (f"{path} differs from what the code produces; if the change is meant, run "
-                    "python -m tests.vectors.generate and change Kotlin and Swift alike")
+            return (
+                f"{path} differs from what the code produces; if the change is meant, run "
+                "python -m tests.vectors.generate and change Kotlin and Swift alike"
+            )
     for path in sorted(folder.glob("*.json")):
         if path.stem not in expected:
             return f"{path} is made by nothing; remove it or add it to tests/vectors/generate.py"

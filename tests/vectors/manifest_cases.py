@@ -47,11 +47,20 @@ def manifest_cases() -> list[Case]:
         if not _is_text(bad.value):
             continue  # half a surrogate pair cannot stand in a UTF-8 file; it is among the texts
         edit = {"path": list(bad.at)} | ({} if bad.value is DELETE else {"value": bad.value})
-        cases.append({"name": f"bad: {bad.name}", "base": "endless", "edit": edit,
-                      "expected": _verdict(answer(parse_manifest, bad.manifest()))})
+        cases.append(
+            {
+                "name": f"bad: {bad.name}",
+                "base": "endless",
+                "edit": edit,
+                "expected": _verdict(answer(parse_manifest, bad.manifest())),
+            }
+        )
     for name, content in TEXTS:
-        cases.append({"name": f"as bytes: {name}", "content_hex": content.hex()} if not _is_utf8(content) else
-                     {"name": f"as text: {name}", "content": content.decode()})
+        cases.append(
+            {"name": f"as bytes: {name}", "content_hex": content.hex()}
+            if not _is_utf8(content)
+            else {"name": f"as text: {name}", "content": content.decode()}
+        )
         cases[-1]["expected"] = _verdict(answer(read_manifest, content))
     return cases
 

@@ -47,8 +47,14 @@ def stop_filter_cases() -> list[Case]:
     for name, stops, pieces in STOPS:
         stop_filter = StopFilter(stops)
         outputs = [stop_filter.push(piece) for piece in pieces]
-        cases.append({"name": name, "stop_texts": stops, "pieces": pieces, "expected": {
-            "outputs": outputs, "is_stopped": stop_filter.is_stopped, "flush": stop_filter.flush()}})
+        cases.append(
+            {
+                "name": name,
+                "stop_texts": stops,
+                "pieces": pieces,
+                "expected": {"outputs": outputs, "is_stopped": stop_filter.is_stopped, "flush": stop_filter.flush()},
+            }
+        )
     return cases
 
 
@@ -59,12 +65,16 @@ BYTES: list[tuple[str, list[bytes]]] = [
     ("three bytes split twice", [b"\xe2", b"\x82", b"\xac"]),
     ("an emoji in four pieces", [b"\xf0", b"\x9f", b"\x98", b"\x80"]),
     ("an emoji in two pieces", [b"x\xf0\x9f", b"\x98\x80y"]),
-    ("a family of four joined emoji, five bytes a piece", [
-        "👨\u200d👩\u200d👧\u200d👦".encode()[i:i + 5] for i in range(0, 25, 5)]),
+    (
+        "a family of four joined emoji, five bytes a piece",
+        ["👨\u200d👩\u200d👧\u200d👦".encode()[i : i + 5] for i in range(0, 25, 5)],
+    ),
     ("a flag between its two letters", ["🇩".encode(), "🇪".encode()]),
     ("a combining mark in its own piece", [b"e", b"\xcc\x81"]),
-    ("the first and last character of each length", [b"\xc2\x80\xdf\xbf", b"\xe0\xa0\x80\xef\xbf\xbf",
-                                                     b"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"]),
+    (
+        "the first and last character of each length",
+        [b"\xc2\x80\xdf\xbf", b"\xe0\xa0\x80\xef\xbf\xbf", b"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"],
+    ),
     ("the characters around the surrogates", [b"\xed\x9f\xbf\xee\x80\x80"]),
     ("a byte order mark is a character", [b"\xef\xbb", b"\xbfa"]),
     ("U+FFFD itself", [b"\xef\xbf\xbd"]),
@@ -103,8 +113,13 @@ def utf8_cases() -> list[Case]:
     for name, pieces in BYTES:
         joiner = Utf8Joiner()
         outputs = [joiner.push(piece) for piece in pieces]
-        cases.append({"name": name, "pieces_hex": [piece.hex() for piece in pieces],
-                      "expected": {"outputs": outputs, "flush": joiner.flush()}})
+        cases.append(
+            {
+                "name": name,
+                "pieces_hex": [piece.hex() for piece in pieces],
+                "expected": {"outputs": outputs, "flush": joiner.flush()},
+            }
+        )
     return cases
 
 
@@ -133,9 +148,15 @@ TYPED: list[tuple[str, str, list[str]]] = [
 
 
 def typed_cases() -> list[Case]:
-    return [{"name": name, "text": text, "specials": specials,
-             "expected": answer(lambda *given: {"text": neutralise(*given)}, text, specials)}
-            for name, text, specials in TYPED]
+    return [
+        {
+            "name": name,
+            "text": text,
+            "specials": specials,
+            "expected": answer(lambda *given: {"text": neutralise(*given)}, text, specials),
+        }
+        for name, text, specials in TYPED
+    ]
 
 
 def _roles(open_tag: str, close_tag: str, end: str, *, system: bool = True, trim: bool = False) -> dict[str, Role]:
@@ -144,20 +165,39 @@ def _roles(open_tag: str, close_tag: str, end: str, *, system: bool = True, trim
 
 
 TEMPLATES: dict[str, ChatTemplate | CompletionOnly] = {
-    "llama4": ChatTemplate(start="", default_system=None, end_of_turn=("<|eot|>", "<|eom|>"),
-                           roles=_roles("<|header_start|>", "<|header_end|>\n\n", "<|eot|>", trim=True),
-                           generation_prompt="<|header_start|>assistant<|header_end|>\n\n"),
-    "chatml": ChatTemplate(start="", default_system="You are a helpful assistant.", end_of_turn=("<|im_end|>",),
-                           roles=_roles("<|im_start|>", "\n", "<|im_end|>\n"),
-                           generation_prompt="<|im_start|>assistant\n"),
-    "strict": ChatTemplate(start="[start]", default_system=None, end_of_turn=("</s>",), generation_prompt="",
-                           roles={"user": Role(prefix="[INST] ", suffix=" [/INST]"),
-                                  "assistant": Role(prefix="", suffix="</s>")}, alternates=True),
+    "llama4": ChatTemplate(
+        start="",
+        default_system=None,
+        end_of_turn=("<|eot|>", "<|eom|>"),
+        roles=_roles("<|header_start|>", "<|header_end|>\n\n", "<|eot|>", trim=True),
+        generation_prompt="<|header_start|>assistant<|header_end|>\n\n",
+    ),
+    "chatml": ChatTemplate(
+        start="",
+        default_system="You are a helpful assistant.",
+        end_of_turn=("<|im_end|>",),
+        roles=_roles("<|im_start|>", "\n", "<|im_end|>\n"),
+        generation_prompt="<|im_start|>assistant\n",
+    ),
+    "strict": ChatTemplate(
+        start="[start]",
+        default_system=None,
+        end_of_turn=("</s>",),
+        generation_prompt="",
+        roles={"user": Role(prefix="[INST] ", suffix=" [/INST]"), "assistant": Role(prefix="", suffix="</s>")},
+        alternates=True,
+    ),
     "completion": CompletionOnly(reason="the checkpoint has no chat template"),
 }
 SPECIALS: dict[str, dict[int, str]] = {
-    "llama4": {0: "<|begin_of_text|>", 1: "<|header_start|>", 2: "<|header_end|>", 3: "<|eot|>", 4: "<|eom|>",
-               5: "<|end_of_text|>"},
+    "llama4": {
+        0: "<|begin_of_text|>",
+        1: "<|header_start|>",
+        2: "<|header_end|>",
+        3: "<|eot|>",
+        4: "<|eom|>",
+        5: "<|end_of_text|>",
+    },
     "chatml": {0: "<|endoftext|>", 1: "<|im_start|>", 2: "<|im_end|>"},
     "strict": {0: "<unk>", 1: "<s>", 2: "</s>"},
     "completion": {0: "<unk>", 1: "<s>", 2: "</s>"},
@@ -220,12 +260,27 @@ def template_cases() -> list[Case]:
         template = TEMPLATES[key]
         assert isinstance(template, ChatTemplate)
         specials = list(SPECIALS[key].values())
-        cases.append({"name": name, "template": template.to_json(), "messages": messages, "specials": specials,
-                      "add_generation_prompt": prompts,
-                      "expected": answer(_rendered, template, messages, prompts, specials)})
+        cases.append(
+            {
+                "name": name,
+                "template": template.to_json(),
+                "messages": messages,
+                "specials": specials,
+                "add_generation_prompt": prompts,
+                "expected": answer(_rendered, template, messages, prompts, specials),
+            }
+        )
     for name, data in BAD_JSON:
-        cases.append({"name": f"unreadable: {name}", "template": data, "messages": chat("Hi"), "specials": [],
-                      "add_generation_prompt": True, "expected": answer(template_from_json, data)})
+        cases.append(
+            {
+                "name": f"unreadable: {name}",
+                "template": data,
+                "messages": chat("Hi"),
+                "specials": [],
+                "add_generation_prompt": True,
+                "expected": answer(template_from_json, data),
+            }
+        )
     return cases
 
 
@@ -235,16 +290,23 @@ def _rendered(template: ChatTemplate, messages: list[Case], prompts: bool, speci
 
 def turn_cases() -> list[Case]:
     long = chat("Hi", "Hello.", "How are you?", "Fine.")
-    calls: list[tuple[str, str, str, Case]] = [
-        (f"the stop texts of {key}", key, "stop_texts", {}) for key in TEMPLATES]
+    calls: list[tuple[str, str, str, Case]] = [(f"the stop texts of {key}", key, "stop_texts", {}) for key in TEMPLATES]
     for key in TEMPLATES:
         calls += [
             (f"first question, {key}", key, "first_text", {"messages": chat("Hi")}),
             (f"next question after a whole reply, {key}", key, "next_text", {"user_text": "And you?", "lost_hex": ""}),
-            (f"next question after a cut reply, {key}", key, "next_text",
-             {"user_text": "Go on.", "lost_hex": b" cat".hex()}),
-            (f"a typed marker in a later turn, {key}", key, "next_text",
-             {"user_text": "a</s>b<|eot|>c<|im_end|>", "lost_hex": ""}),
+            (
+                f"next question after a cut reply, {key}",
+                key,
+                "next_text",
+                {"user_text": "Go on.", "lost_hex": b" cat".hex()},
+            ),
+            (
+                f"a typed marker in a later turn, {key}",
+                key,
+                "next_text",
+                {"user_text": "a</s>b<|eot|>c<|im_end|>", "lost_hex": ""},
+            ),
             (f"starting over with two turns, {key}", key, "first_text", {"messages": [*long, *chat("Bye")]}),
             (f"restoring two turns, {key}", key, "restored_text", {"messages": long}),
             (f"another reply, {key}", key, "regenerate", {"messages": long}),
@@ -252,21 +314,24 @@ def turn_cases() -> list[Case]:
         ]
     calls += [
         ("a system message in the head", "chatml", "parts", {"messages": chat("Hi", system="Rhyme.")}),
-        ("a system message for a completion package", "completion", "parts",
-         {"messages": chat("Hi", system="Rhyme.")}),
-        ("a lost token that is half a character", "completion", "next_text",
-         {"user_text": " on", "lost_hex": "9880"}),
-        ("a lost token that makes a marker with what is typed", "completion", "next_text",
-         {"user_text": "s>", "lost_hex": b"</".hex()}),
+        ("a system message for a completion package", "completion", "parts", {"messages": chat("Hi", system="Rhyme.")}),
+        ("a lost token that is half a character", "completion", "next_text", {"user_text": " on", "lost_hex": "9880"}),
+        (
+            "a lost token that makes a marker with what is typed",
+            "completion",
+            "next_text",
+            {"user_text": "s>", "lost_hex": b"</".hex()},
+        ),
         ("going on without a word", "completion", "next_text", {"user_text": "", "lost_hex": b" cat".hex()}),
         ("no reply to repeat", "llama4", "regenerate", {"messages": chat("Hi")}),
         ("a first text without a question", "llama4", "first_text", {"messages": chat("Hi", "Hello.")}),
         ("a restored chat without the reply", "llama4", "restored_text", {"messages": chat("Hi")}),
         ("messages out of turn", "llama4", "first_text", {"messages": [*chat("Hi"), *chat("Bye")]}),
     ]
-    return [{"name": name, "template": key, "call": call, **inputs,
-             "expected": answer(_turn, key, call, inputs)}
-            for name, key, call, inputs in calls]
+    return [
+        {"name": name, "template": key, "call": call, **inputs, "expected": answer(_turn, key, call, inputs)}
+        for name, key, call, inputs in calls
+    ]
 
 
 def _turn(key: str, call: str, inputs: Case) -> Case:
@@ -290,6 +355,11 @@ def _turn(key: str, call: str, inputs: Case) -> Case:
 
 def turn_packages() -> Case:
     """The packages' facts that the turn vectors name."""
-    return {key: {"template": template.to_json(), "stop_ids": STOP_IDS[key],
-                  "special_tokens": [{"id": i, "text": text} for i, text in SPECIALS[key].items()]}
-            for key, template in TEMPLATES.items()}
+    return {
+        key: {
+            "template": template.to_json(),
+            "stop_ids": STOP_IDS[key],
+            "special_tokens": [{"id": i, "text": text} for i, text in SPECIALS[key].items()],
+        }
+        for key, template in TEMPLATES.items()
+    }

@@ -4,95 +4,15 @@ Families: `llama4_text` (MobileLLM-Pro; transformers' Llama4ForCausalLM without 
 Defaults are those of transformers 5.23 (configuration_llama.py, configuration_llama4.py) unless said otherwise.
 """
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from model.config import ModelConfig, RopeScaling
 from model.files import read_json
-
-_log = logging.getLogger("pocketlm")
+from model.hf_settings import ROPE_KEYS, boolean, integer, number, refuse_unsupported, warn_of_unknown
 
 _FAMILIES = ("llama4_text", "llama")
-_COMMON = {
-    "model_type",
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "max_position_embeddings",
-    "rms_norm_eps",
-    "tie_word_embeddings",
-    "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
-    "attention_bias",
-    "mlp_bias",
-    "quantization_config",
-    "partial_rotary_factor",
-    "rope_interleaved",
-    "architectures",
-}
-_LLAMA4 = {
-    "intermediate_size_mlp",
-    "moe_layers",
-    "use_qk_norm",
-    "no_rope_layers",
-    "no_rope_layer_interval",
-    "layer_types",
-    "sliding_window",
-    "attention_chunk_size",
-    "attn_temperature_tuning",
-    "floor_scale",
-    "attn_scale",
-}
-# Settings that change no logit: training, storage, ids, output options.
-_HARMLESS = {
-    "_name_or_path",
-    "attention_dropout",
-    "auto_map",
-    "bos_token_id",
-    "cache_implementation",
-    "chunk_size_feed_forward",
-    "dtype",
-    "eos_token_id",
-    "for_llm_compressor",
-    "id2label",
-    "initializer_range",
-    "interleave_moe_layer_step",
-    "is_encoder_decoder",
-    "is_llama_config",
-    "label2id",
-    "num_experts_per_tok",
-    "num_local_experts",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
-    "pad_token_id",
-    "pretraining_tp",
-    "problem_type",
-    "return_dict",
-    "router_aux_loss_coef",
-    "router_jitter_noise",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-}
-_ROPE_KEYS = {
-    "rope_type",
-    "type",
-    "rope_theta",
-    "factor",
-    "low_freq_factor",
-    "high_freq_factor",
-    "original_max_position_embeddings",
-    "partial_rotary_factor",
-}
 
 
 def read_hf_config(folder: Path) -> tuple[ModelConfig, str]:
@@ -139,52 +59,30 @@ def parse_hf_config(data: Mapping[str, Any]) -> tuple[ModelConfig, str]:
     if family not in _FAMILIES:
         hint = "; this is the multimodal model with experts" if family == "llama4" else ""
         raise ValueError(f"model_type {family!r} is not supported{hint}; known: {', '.join(_FAMILIES)}")
-    _refuse_unsupported(data)
-    known = _COMMON | _HARMLESS | (_LLAMA4 if family == "llama4_text" else set())
-    unknown = sorted(key for key, value in data.items() if key not in known and value is not None)
-    if unknown:
-        _log.warning("config.json has settings that pocketlm does not know and leaves out: %s", ", ".join(unknown))
+    refuse_unsupported(data)
+    warn_of_unknown(data)
     config = _llama4(data) if family == "llama4_text" else _llama(data)
     return config, str(family)
 
 
-def _refuse_unsupported(data: Mapping[str, Any]) -> None:
-    for key in ("attention_bias", "mlp_bias"):
-        if data.get(key):
-            raise ValueError(f"{key} is {data[key]!r}: layers with biases are not supported")
-    if data.get("hidden_act", "silu") not in ("silu", "swish"):
-        raise ValueError(f"hidden_act is {data['hidden_act']!r}; only 'silu' is supported")
-    quantization = data.get("quantization_config")
-    if quantization is not None:
-        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
-        raise ValueError(
-            f"quantization_config is present (quant_method {method!r}): these weights are quantized "
-            "already; convert the float checkpoint that they were made from"
-        )
-    if data["model_type"] == "llama" and data.get("rope_interleaved"):
-        raise ValueError("rope_interleaved is true: LlamaForCausalLM rotates halves, and so does pocketlm for a llama")
-    if data.get("partial_rotary_factor") not in (None, 1, 1.0):
-        raise ValueError(f"partial_rotary_factor is {data['partial_rotary_factor']!r}; only full rotation is supported")
-
-
 def _shape(data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that both families share."""
-    num_heads, dim = _integer(data, "num_attention_heads"), _integer(data, "hidden_size")
+    num_heads, dim = integer(data, "num_attention_heads"), integer(data, "hidden_size")
     head_dim = data.get("head_dim")
     if head_dim is None and dim % num_heads:
         raise ValueError(f"hidden_size {dim} is not a multiple of num_attention_heads {num_heads}; give head_dim")
     theta, scaling = _rope(data)
     return {
-        "vocab_size": _integer(data, "vocab_size"),
+        "vocab_size": integer(data, "vocab_size"),
         "dim": dim,
-        "num_layers": _integer(data, "num_hidden_layers"),
+        "num_layers": integer(data, "num_hidden_layers"),
         "num_heads": num_heads,
-        "num_kv_heads": _integer(data, "num_key_value_heads", num_heads),
-        "head_dim": dim // num_heads if head_dim is None else _integer(data, "head_dim"),
-        "max_context": _integer(data, "max_position_embeddings"),
+        "num_kv_heads": integer(data, "num_key_value_heads", num_heads),
+        "head_dim": dim // num_heads if head_dim is None else integer(data, "head_dim"),
+        "max_context": integer(data, "max_position_embeddings"),
         "rope_theta": theta,
         "rope_scaling": scaling,
-        "tied": _boolean(data, "tie_word_embeddings", False),
+        "tied": boolean(data, "tie_word_embeddings", False),
     }
 
 
@@ -192,8 +90,8 @@ def _llama(data: Mapping[str, Any]) -> ModelConfig:
     shape = _shape(data)
     return ModelConfig(
         **shape,
-        ffn_dim=_integer(data, "intermediate_size"),
-        norm_eps=_number(data, "rms_norm_eps", 1e-6),
+        ffn_dim=integer(data, "intermediate_size"),
+        norm_eps=number(data, "rms_norm_eps", 1e-6),
         global_layers=tuple(range(shape["num_layers"])),
         sliding_window=shape["max_context"],
         rope_layout="halves",
@@ -207,20 +105,20 @@ def _llama4(data: Mapping[str, Any]) -> ModelConfig:
     no_rope = _no_rope_layers(data, shape["num_layers"])
     global_layers = _global_layers(data, shape["num_layers"], shape["max_context"], no_rope)
     is_all_global = len(global_layers) == shape["num_layers"]
-    is_tuned = bool(no_rope) and _boolean(data, "attn_temperature_tuning", True)
+    is_tuned = bool(no_rope) and boolean(data, "attn_temperature_tuning", True)
     # transformers gives dense layers `intermediate_size_mlp`; `intermediate_size` is an expert's width.
     width = "intermediate_size_mlp" if data.get("intermediate_size_mlp") is not None else "intermediate_size"
     return ModelConfig(
         **shape,
-        ffn_dim=_integer(data, width),
-        norm_eps=_number(data, "rms_norm_eps", 1e-5),
+        ffn_dim=integer(data, width),
+        norm_eps=number(data, "rms_norm_eps", 1e-5),
         global_layers=global_layers,
-        sliding_window=shape["max_context"] if is_all_global else _integer(data, "sliding_window"),
+        sliding_window=shape["max_context"] if is_all_global else integer(data, "sliding_window"),
         rope_layout="interleaved",
         no_rope_layers=no_rope,
-        qk_norm=_boolean(data, "use_qk_norm", True),
-        temperature_floor=_integer(data, "floor_scale", 8192) if is_tuned else 0,
-        temperature_scale=_number(data, "attn_scale", 0.1) if is_tuned else 0.0,
+        qk_norm=boolean(data, "use_qk_norm", True),
+        temperature_floor=integer(data, "floor_scale", 8192) if is_tuned else 0,
+        temperature_scale=number(data, "attn_scale", 0.1) if is_tuned else 0.0,
     )
 
 
@@ -235,7 +133,7 @@ def _no_rope_layers(data: Mapping[str, Any], num_layers: int) -> tuple[int, ...]
         is_transformers = "Llama4ForCausalLM" in (data.get("architectures") or ())
         if not is_transformers and data.get("no_rope_layer_interval") is None:
             return ()
-        interval = _integer(data, "no_rope_layer_interval", 4)
+        interval = integer(data, "no_rope_layer_interval", 4)
         return tuple(range(interval - 1, num_layers, interval))
     if not isinstance(flags, list) or len(flags) < num_layers or any(flag not in (0, 1) for flag in flags):
         raise ValueError(
@@ -259,7 +157,7 @@ def _global_layers(
         if kind not in known:
             raise ValueError(f"layer_types[{i}] is {kind!r}; known: {', '.join(known)}")
     if "chunked_attention" in types:
-        chunk = _integer(data, "attention_chunk_size", 8192)
+        chunk = integer(data, "attention_chunk_size", 8192)
         if chunk < max_context:
             said = "layer_types has" if data.get("layer_types") is not None else "layer_types is absent, which means"
             raise ValueError(
@@ -279,44 +177,20 @@ def _rope(data: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
     rope = new or old or {}
     if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
         raise ValueError(f"rope parameters {rope!r} are not one flat table; RoPE by layer type is not supported")
-    unknown = sorted(set(rope) - _ROPE_KEYS)
+    unknown = sorted(set(rope) - ROPE_KEYS)
     if unknown:
-        raise ValueError(f"RoPE setting {unknown[0]!r} is not supported; known: {', '.join(sorted(_ROPE_KEYS))}")
+        raise ValueError(f"RoPE setting {unknown[0]!r} is not supported; known: {', '.join(sorted(ROPE_KEYS))}")
     if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
         raise ValueError(f"partial_rotary_factor is {rope['partial_rotary_factor']!r}; only full rotation is supported")
-    theta = _number({**data, **{k: v for k, v in rope.items() if k == "rope_theta"}}, "rope_theta", default_theta)
+    theta = number({**data, **{k: v for k, v in rope.items() if k == "rope_theta"}}, "rope_theta", default_theta)
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return theta, None
     if kind != "llama3":
         raise ValueError(f"RoPE type {kind!r} is not supported; known: default, llama3")
     return theta, RopeScaling(
-        factor=_number(rope, "factor"),
-        low_freq_factor=_number(rope, "low_freq_factor"),
-        high_freq_factor=_number(rope, "high_freq_factor"),
-        original_context=_integer(rope, "original_max_position_embeddings"),
+        factor=number(rope, "factor"),
+        low_freq_factor=number(rope, "low_freq_factor"),
+        high_freq_factor=number(rope, "high_freq_factor"),
+        original_context=integer(rope, "original_max_position_embeddings"),
     )
-
-
-def _integer(data: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = data.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{key} is {'missing' if value is None else repr(value)}; it must be an integer of at least 1")
-    return value
-
-
-def _number(data: Mapping[str, Any], key: str, default: float | None = None) -> float:
-    value = data.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-        raise ValueError(f"{key} is {'missing' if value is None else repr(value)}; it must be a positive number")
-    return float(value)
-
-
-def _boolean(data: Mapping[str, Any], key: str, default: bool) -> bool:
-    value = data.get(key)
-    value = default if value is None else value
-    if value not in (True, False, 0, 1):
-        raise ValueError(f"{key} is {value!r}; it must be true or false")
-    return bool(value)

@@ -138,16 +138,13 @@ def _about_output(error: OSError, path: Path, partial: Path) -> ValueError | Env
         return EnvironmentFault(
             f"no space left on the disk while writing {path}; nothing was kept: free some space and run again"
         )
-    if error.filename is None:
-        is_output = error.errno in _NO_RIGHT
-    else:
-        named = Path(os.fsdecode(error.filename))
-        is_output = partial in (named, *named.parents) or named in (path, *path.parents)
-    if not is_output:
+    named = partial if error.filename is None else Path(os.fsdecode(error.filename))
+    if partial not in (named, *named.parents) and named not in (path, *path.parents):
         return None
     if error.errno in _NO_RIGHT:
         return EnvironmentFault(f"cannot write {path} ({error.strerror}); choose a folder you may write to")
-    return ValueError(f"cannot write {path} ({error.strerror}); name another output")
+    where = f"{error.filename}: " if named in path.parents else ""
+    return ValueError(f"cannot write {path} ({where}{error.strerror}); name another output")
 
 
 def _replace(partial: Path, path: Path) -> None:

@@ -94,7 +94,8 @@ def open_tensors(folder: Path) -> "TensorReader":
     Raises:
         ValueError: the weight file is missing, truncated or corrupt.
     """
-    from model.tensor_files import TensorReader, open_safetensors
+    from model.safetensors_file import open_safetensors
+    from model.tensor_files import TensorReader
 
     path = folder / WEIGHTS_FILE
     return TensorReader(open_safetensors(path), [path])
@@ -106,7 +107,7 @@ def write_checkpoint(folder: Path, info: CheckpointInfo, tensors: Iterable[tuple
     Raises:
         ValueError: a tensor comes twice.
     """
-    from model.tensor_files import write_safetensors
+    from model.safetensors_file import write_safetensors
 
     names = 3 * len(float_shapes(info.config))  # weight, or codes and scales; and a learned scale
     write_safetensors(folder / WEIGHTS_FILE, tensors, header_bytes=names * _ENTRY_BYTES)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.tensor_files import check_finite, open_safetensors, open_weights, write_safetensors
+from model.safetensors_file import open_safetensors, write_safetensors
+from model.tensor_files import check_finite, open_weights
 
 MIXED = {
     "codes": torch.arange(15, dtype=torch.uint8).reshape(3, 5),  # an odd number of bytes: what follows is misaligned

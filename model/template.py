@@ -3,20 +3,17 @@
 The phones have no Jinja. The template is rendered on conversations of marker words, prefixes and suffixes are read off
 between the markers, and then a corpus of conversations is rendered both ways and compared.
 
-Before the first marker stands the head: H without a system message, Z with one.
+Before the first marker stands the head (`head`), or `system_head` where a system message comes first.
 """
 
 import itertools
-import json
 import logging
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from chat.template import ChatTemplate, CompletionOnly, Message, Role
+from model.jinja_template import Inexpressible, JinjaTemplate, Refused, read_source, token_texts
 from model.tokenizer import TokenizerSpec, load_tokenizer
-from model.tokenizer_files import read_optional, special_text
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +33,8 @@ PROBE_CONTENTS = (
     "\u00a0nbsp\u3000",
     "\"quoted\" \\ 'single' <b>&amp;</b>",
 )
-_DATES = (datetime(2001, 2, 3), datetime(2034, 11, 30))
 _SHAPES = ("u", "su", "ua", "sua", "uau", "suau", "uauaua", "uauauau", "suauauau", "uu", "au", "uaa")
 _NAMES = {"s": "system", "u": "user", "a": "assistant"}
-
-
-class _Inexpressible(Exception):
-    """The reason why a package cannot carry the template."""
-
-
-class _Refused(Exception):
-    """The template itself refuses a conversation."""
 
 
 def derive_template(folder: Path, spec: TokenizerSpec | None) -> ChatTemplate | CompletionOnly:
@@ -59,38 +47,19 @@ def derive_template(folder: Path, spec: TokenizerSpec | None) -> ChatTemplate | 
         folder: holds chat_template.jinja, or tokenizer_config.json with `chat_template`.
         spec: the folder's tokenizer.
     """
-    source = _read_source(folder)
+    source = read_source(folder)
     if source is None:
         return CompletionOnly(reason="the checkpoint has no chat template")
     if spec is None:
         return CompletionOnly(reason="the checkpoint has a chat template but no tokenizer")
     try:
-        jinja = _Jinja(source, _token_texts(folder), bos=_added_bos(spec))
+        jinja = JinjaTemplate(source, token_texts(folder), bos=_added_bos(spec))
         template = _derive(jinja, spec)
         _prove(template, jinja)
         _check_tokens(template, folder, spec)
-    except _Inexpressible as reason:
+    except Inexpressible as reason:
         return CompletionOnly(reason=str(reason))
     return template
-
-
-def _read_source(folder: Path) -> str | None:
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        try:
-            return file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is not UTF-8 ({error}); copy it again") from None
-    found = read_optional(folder / "tokenizer_config.json").get("chat_template")
-    if isinstance(found, list):  # several named ones
-        named = {entry.get("name"): entry.get("template") for entry in found if isinstance(entry, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) else None
-
-
-def _token_texts(folder: Path) -> dict[str, str]:
-    texts = {name: special_text(folder, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
-    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _added_bos(spec: TokenizerSpec) -> str:
@@ -99,95 +68,17 @@ def _added_bos(spec: TokenizerSpec) -> str:
     return texts.get(spec.bos_id, "") if spec.num_bos and spec.bos_id is not None else spec.bos_text
 
 
-class _Jinja:
-    """A chat template in the environment that transformers gives it (utils/chat_template_utils.py)."""
-
-    def __init__(self, source: str, tokens: Mapping[str, str], *, bos: str) -> None:
-        import jinja2
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        def refuse(message: str) -> None:
-            raise jinja2.TemplateError(message)
-
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _generation_block()]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = refuse
-        try:
-            self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
-            raise _Inexpressible(f"its chat template is not valid Jinja: {error}") from None
-        self._tokens = dict(tokens)
-        self._bos = bos
-        self.with_bos: set[bool] = set()  # whether texts began with the BOS that is added anyway
-
-    def render(self, messages: list[Message], *, add_generation_prompt: bool = False) -> str:
-        """The text without an added BOS.
-
-        Raises:
-            _Refused: the template raises.
-            _Inexpressible: the text depends on the date.
-        """
-        texts = {self._render(messages, add_generation_prompt, date) for date in _DATES}
-        if len(texts) > 1:
-            raise _Inexpressible("its chat template writes today's date, which a package cannot know")
-        text = texts.pop()
-        if self._bos:
-            self.with_bos.add(text.startswith(self._bos))
-        return text.removeprefix(self._bos)
-
-    def _render(self, messages: list[Message], add_generation_prompt: bool, date: datetime) -> str:
-        try:
-            return self._template.render(
-                messages=[{"role": message.role, "content": message.content} for message in messages],
-                tools=None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                strftime_now=date.strftime,
-                **self._tokens,
-            )
-        except Exception as error:  # noqa: BLE001 (foreign code: it may raise anything)
-            raise _Refused(str(error)) from None
-
-
-def _generation_block() -> type:
-    """The extension for `{% generation %}`, with which transformers marks what the assistant wrote: only its body."""
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-    from jinja2.parser import Parser
-
-    class Generation(Extension):
-        tags = {"generation"}  # noqa: RUF012 (declared so in jinja2)
-
-        def parse(self, parser: Parser) -> list[nodes.Node]:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    return Generation
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _derive(jinja: _Jinja, spec: TokenizerSpec) -> ChatTemplate:
+def _derive(jinja: JinjaTemplate, spec: TokenizerSpec) -> ChatTemplate:
     try:
         head, between, turn, again, end = _gaps(jinja, "uaua")
         if between != again:
-            raise _Inexpressible("its chat template writes the second turn otherwise than the first")
+            raise Inexpressible("its chat template writes the second turn otherwise than the first")
         user_suffix = _gaps(jinja, "u")[1]
         prompt = _without_prefix(_gaps(jinja, "u", add_generation_prompt=True)[1], user_suffix)
         user_prefix, assistant_prefix = _without_prefix(turn, end), _without_prefix(between, user_suffix)
         head = _without_suffix(head, user_prefix)
-    except _Refused as error:
-        raise _Inexpressible(f"its chat template refuses a plain conversation: {error}") from None
+    except Refused as error:
+        raise Inexpressible(f"its chat template refuses a plain conversation: {error}") from None
     roles = {
         "user": Role(prefix=user_prefix, suffix=user_suffix, trim=_trims(jinja, "u", 0)),
         "assistant": Role(prefix=assistant_prefix, suffix=end, trim=_trims(jinja, "uau", 1)),
@@ -206,13 +97,13 @@ def _derive(jinja: _Jinja, spec: TokenizerSpec) -> ChatTemplate:
     )
 
 
-def _derive_system(jinja: _Jinja, head: str, user_prefix: str) -> tuple[Role, str, str | None] | None:
+def _derive_system(jinja: JinjaTemplate, head: str, user_prefix: str) -> tuple[Role, str, str | None] | None:
     """The system role, the conversation's start and the default system text; None if there is no such role."""
     try:
         system_head, after, _ = _gaps(jinja, "su")
         suffix = _without_suffix(after, user_prefix)
         trim = _trims(jinja, "su", 0)
-    except (_Refused, _Inexpressible) as reason:
+    except (Refused, Inexpressible) as reason:
         log.info("the chat template takes no system message (%s)", reason)
         return None
     fits = head.startswith(system_head) and head.endswith(suffix) and len(head) >= len(system_head) + len(suffix)
@@ -220,11 +111,11 @@ def _derive_system(jinja: _Jinja, head: str, user_prefix: str) -> tuple[Role, st
         default = head[len(system_head) : len(head) - len(suffix)]
         return Role(prefix=system_head, suffix=suffix, trim=trim), "", default
     if not system_head.startswith(head):
-        raise _Inexpressible("its chat template begins otherwise with a system message than without one")
+        raise Inexpressible("its chat template begins otherwise with a system message than without one")
     return Role(prefix=system_head[len(head) :], suffix=suffix, trim=trim), head, None
 
 
-def _gaps(jinja: _Jinja, shape: str, *, add_generation_prompt: bool = False) -> list[str]:
+def _gaps(jinja: JinjaTemplate, shape: str, *, add_generation_prompt: bool = False) -> list[str]:
     """What stands before, between and after the contents of a conversation of that shape."""
     words = [f"zq{i}{_NAMES[letter]}{i}qz" for i, letter in enumerate(shape)]
     rest = jinja.render(
@@ -235,24 +126,24 @@ def _gaps(jinja: _Jinja, shape: str, *, add_generation_prompt: bool = False) -> 
     for word in words:
         gap, found, rest = rest.partition(word)
         if not found or word in rest:
-            raise _Inexpressible("its chat template drops, repeats or reorders messages")
+            raise Inexpressible("its chat template drops, repeats or reorders messages")
         gaps.append(gap)
     return [*gaps, rest]
 
 
 def _without_prefix(text: str, prefix: str) -> str:
     if not text.startswith(prefix):
-        raise _Inexpressible("its chat template writes a message otherwise at another place of the conversation")
+        raise Inexpressible("its chat template writes a message otherwise at another place of the conversation")
     return text[len(prefix) :]
 
 
 def _without_suffix(text: str, suffix: str) -> str:
     if not text.endswith(suffix):
-        raise _Inexpressible("its chat template writes a message otherwise at another place of the conversation")
+        raise Inexpressible("its chat template writes a message otherwise at another place of the conversation")
     return text[: len(text) - len(suffix)]
 
 
-def _trims(jinja: _Jinja, shape: str, index: int) -> bool:
+def _trims(jinja: JinjaTemplate, shape: str, index: int) -> bool:
     """Whether the content at `index` loses the spaces around it."""
 
     def text(content: str) -> str:
@@ -265,7 +156,7 @@ def _trims(jinja: _Jinja, shape: str, index: int) -> bool:
         return True
     if text(padded) == text(word).replace(word, padded):
         return False
-    raise _Inexpressible(
+    raise Inexpressible(
         f"its chat template changes the spaces around a {_NAMES[shape[index]]} message "
         "otherwise than by trimming both ends"
     )
@@ -279,12 +170,12 @@ def _end_of_turn(suffix: str, spec: TokenizerSpec) -> tuple[str, ...]:
         default=None,
     )
     if first is None:
-        raise _Inexpressible(
+        raise Inexpressible(
             f"its assistant turn ends with {suffix!r}, which does not begin with a special token: "
             "a reply's end could not be seen"
         )
     if first.id not in spec.stop_ids:
-        raise _Inexpressible(
+        raise Inexpressible(
             f"its assistant turn ends with {first.text!r}, which is not among the stop ids; "
             "add its id to eos_token_id in generation_config.json"
         )
@@ -292,11 +183,11 @@ def _end_of_turn(suffix: str, spec: TokenizerSpec) -> tuple[str, ...]:
     return (first.text, *others)
 
 
-def _alternates(jinja: _Jinja) -> bool:
+def _alternates(jinja: JinjaTemplate) -> bool:
     for shape in ("uu", "au", "uaa"):
         try:
             jinja.render([Message(role=_NAMES[letter], content="x") for letter in shape])
-        except _Refused:
+        except Refused:
             return True
     return False
 
@@ -310,7 +201,7 @@ def _conversations() -> Iterator[list[Message]]:
             ]
 
 
-def _prove(template: ChatTemplate, jinja: _Jinja) -> None:
+def _prove(template: ChatTemplate, jinja: JinjaTemplate) -> None:
     """Compares the two on every conversation that the declarative template accepts."""
     for messages in _conversations():
         if messages[0].role == "system" and not messages[0].content.strip():
@@ -322,13 +213,13 @@ def _prove(template: ChatTemplate, jinja: _Jinja) -> None:
                 continue
             try:
                 theirs: str | None = jinja.render(messages, add_generation_prompt=prompt)
-            except _Refused:
+            except Refused:
                 theirs = None
             if ours != theirs:
                 shown = ", ".join(f"{message.role} {message.content!r}" for message in messages)
-                raise _Inexpressible(f"its chat template is more than prefixes and suffixes: see {shown}")
+                raise Inexpressible(f"its chat template is more than prefixes and suffixes: see {shown}")
     if len(jinja.with_bos) > 1:
-        raise _Inexpressible("its chat template begins only some conversations with the BOS token")
+        raise Inexpressible("its chat template begins only some conversations with the BOS token")
 
 
 def _check_tokens(template: ChatTemplate, folder: Path, spec: TokenizerSpec) -> None:
@@ -338,6 +229,6 @@ def _check_tokens(template: ChatTemplate, folder: Path, spec: TokenizerSpec) -> 
     tokenizer = load_tokenizer(folder, spec)
     for token in spec.special_tokens:
         if any(token.text in text for text in own) and token.id not in tokenizer.encode(token.text, first=False):
-            raise _Inexpressible(
+            raise Inexpressible(
                 f"its chat template writes {token.text!r}, which {spec.file} does not read back as id {token.id}"
             )

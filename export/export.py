@@ -25,7 +25,8 @@ from model.checkpoint import read_info
 from model.checkpoint_info import CheckpointInfo
 from model.errors import GateError
 from model.files import atomic_output, check_target, working_folder
-from model.tokenizer import TokenizerSpec, check_cpp_agreement, load_tokenizer
+from model.tokenizer import TokenizerSpec, load_tokenizer
+from model.tokenizer_parity import check_cpp_agreement
 from quant.checkpoint import build_model, load_quantized, read_plan
 from quant.integers import QuantizedTensor
 from quant.recipe import find_recipe
@@ -82,7 +83,8 @@ def _package_lines(made: PackageSummary) -> list[str]:
     return [
         f"{made.output}: {made.target}, recipe {made.recipe}, {made.parameters:,} parameters, "
         f"{made.program_bytes:,} bytes of program in {made.delegates} delegates, {made.seconds:.0f} s",
-        f"  {made.context_kind} context of {made.context:,} tokens, chunk {made.chunk}, {made.cache_bytes:,} bytes of cache",
+        f"  {made.context_kind} context of {made.context:,} tokens, chunk {made.chunk}, "
+        f"{made.cache_bytes:,} bytes of cache",
         f"  golden prompt: {made.golden_compared} of {made.golden_steps} ids stand above the noise floor "
         f"{made.noise_floor:.4g}",
         *(f"  note: {note}" for note in made.notes),

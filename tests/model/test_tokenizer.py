@@ -10,14 +10,8 @@ from typing import Any
 import pytest
 
 from model.byte_tokenizer import SPECIAL_TOKENS, write_byte_tokenizer
-from model.tokenizer import (
-    AGREEMENT_CORPUS,
-    SpecialToken,
-    TokenizerSpec,
-    check_cpp_agreement,
-    load_tokenizer,
-    read_tokenizer_spec,
-)
+from model.tokenizer import SpecialToken, TokenizerSpec, load_tokenizer, read_tokenizer_spec
+from model.tokenizer_parity import AGREEMENT_CORPUS, check_cpp_agreement
 from model.tokenizer_readers import open_native
 
 SHARED = Path(__file__).parents[3] / "shared"

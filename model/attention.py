@@ -51,6 +51,6 @@ class Attention(nn.Module):
 
 
 def rms_norm(x: Tensor, eps: float) -> Tensor:
-    """x over its root mean square along the last dimension, in float32 inside (Zhang and Sennrich, arXiv 1910.07467)."""
+    """x over its root mean square along the last dimension, float32 inside (Zhang and Sennrich, arXiv 1910.07467)."""
     wide = x.to(torch.float32)
     return (wide * torch.rsqrt((wide * wide).mean(-1, keepdim=True) + eps)).to(x.dtype)

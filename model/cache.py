@@ -98,8 +98,8 @@ class RingKVCache(KVCache):
     def slots_of(self, positions_T: Tensor) -> Tensor:
         if self.window + len(positions_T) - 1 > self.slots:
             raise ValueError(
-                f"a chunk of {len(positions_T)} tokens needs {self.window + len(positions_T) - 1} slots for a window of "
-                f"{self.window}; this ring has {self.slots}: prefill in smaller chunks"
+                f"a chunk of {len(positions_T)} tokens needs {self.window + len(positions_T) - 1} slots for a window "
+                f"of {self.window}; this ring has {self.slots}: prefill in smaller chunks"
             )
         return positions_T % self.slots
 

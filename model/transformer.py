@@ -111,7 +111,7 @@ class Transformer(nn.Module):
         return self.head(x)
 
     def positions(self, positions_T: Tensor) -> Positions:
-        """Angles, and Llama 4's temperature for layers without RoPE (arXiv 2501.19399, in transformers' Llama 4 form)."""
+        """Angles, and Llama 4's temperature for layers without RoPE (arXiv 2501.19399, in transformers' form)."""
         cos, sin = cos_sin(positions_T, self.inv_freq.to(positions_T.device))
         temperature = None
         if self.config.temperature_floor and self.config.no_rope_layers:

@@ -129,7 +129,8 @@ def test_there_is_a_schema_for_each_file_and_no_other() -> None:
         ("utf8", "an emoji in two pieces", {"outputs": ["x", "😀y"], "flush": ""}),
         ("utf8", "four bytes cut after three by a letter", {"outputs": ["", "\ufffda"], "flush": ""}),
         ("utf8", "an overlong slash in three bytes", {"outputs": ["", "\ufffd\ufffd\ufffd"], "flush": ""}),
-        # The Unicode standard 15.0, table 3-8 (and its text on maximal subparts): 61 F1 80 80 E1 80 C2 62 80 63 80 BF 64.
+        # The Unicode standard 15.0, table 3-8 (and its text on maximal subparts):
+        # 61 F1 80 80 E1 80 C2 62 80 63 80 BF 64.
         (
             "utf8",
             "the Unicode standard's example",
@@ -141,9 +142,12 @@ def test_there_is_a_schema_for_each_file_and_no_other() -> None:
             "three turns",
             {
                 "text": (
-                    "<|header_start|>user<|header_end|>\n\nHi<|eot|><|header_start|>assistant<|header_end|>\n\nHello.<|eot|>"
-                    "<|header_start|>user<|header_end|>\n\nHow are you?<|eot|><|header_start|>assistant<|header_end|>\n\nFine."
-                    "<|eot|><|header_start|>user<|header_end|>\n\nBye<|eot|><|header_start|>assistant<|header_end|>\n\n"
+                    "<|header_start|>user<|header_end|>\n\nHi<|eot|>"
+                    "<|header_start|>assistant<|header_end|>\n\nHello.<|eot|>"
+                    "<|header_start|>user<|header_end|>\n\nHow are you?<|eot|>"
+                    "<|header_start|>assistant<|header_end|>\n\nFine.<|eot|>"
+                    "<|header_start|>user<|header_end|>\n\nBye<|eot|>"
+                    "<|header_start|>assistant<|header_end|>\n\n"
                 )
             },
         ),
@@ -152,7 +156,8 @@ def test_there_is_a_schema_for_each_file_and_no_other() -> None:
             "next question after a cut reply, llama4",
             {
                 "text": (
-                    "<|eot|><|header_start|>user<|header_end|>\n\nGo on.<|eot|><|header_start|>assistant<|header_end|>\n\n"
+                    "<|eot|><|header_start|>user<|header_end|>\n\nGo on.<|eot|>"
+                    "<|header_start|>assistant<|header_end|>\n\n"
                 )
             },
         ),
@@ -220,7 +225,8 @@ def test_there_is_a_schema_for_each_file_and_no_other() -> None:
             "room for the message alone",
             {
                 "error": (
-                    "the chat is full: the message has 70 tokens, and of the package's 100 only 70 are left; start a new chat"
+                    "the chat is full: the message has 70 tokens, and of the package's 100 only 70 are left; "
+                    "start a new chat"
                 )
             },
         ),
@@ -242,8 +248,8 @@ def test_there_is_a_schema_for_each_file_and_no_other() -> None:
                 "first": 2,
                 "tokens": 0,
                 "note": (
-                    "the newest turn alone has 105 tokens and 80 fit, so nothing of the saved chat is remembered; it stays "
-                    "readable"
+                    "the newest turn alone has 105 tokens and 80 fit, so nothing of the saved chat is remembered; "
+                    "it stays readable"
                 ),
             },
         ),

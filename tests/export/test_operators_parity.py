@@ -84,10 +84,23 @@ def attend(
     if not is_int8:
         return ops.custom_sdpa(q, k, v, start, mask, 0.0, mask is None, None), (q, k, v)
     (q_codes, q_scales, q_zeros), (k_codes, k_scales, k_zeros), (v_codes, v_scales, v_zeros) = (
-        quantize_per_head(x) for x in (q, k, v))
+        quantize_per_head(x) for x in (q, k, v)
+    )
     got = ops.custom_quantized_sdpa(
-        q_codes, k_codes, v_codes, start, mask, 0.0, mask is None, None,
-        q_zeros, q_scales, k_zeros, k_scales, v_zeros, v_scales,
+        q_codes,
+        k_codes,
+        v_codes,
+        start,
+        mask,
+        0.0,
+        mask is None,
+        None,
+        q_zeros,
+        q_scales,
+        k_zeros,
+        k_scales,
+        v_zeros,
+        v_scales,
     )
     return got, (round_trip(q), round_trip(k), round_trip(v))
 
@@ -120,13 +133,16 @@ def test_the_programs_cache_attends_as_the_models_over_every_wrap(sizes: list[in
 def step_at(position: int, count: int, shape: CacheShape) -> Step:
     """What Program._steps computes, from the definition."""
     positions = position + torch.arange(count)
-    held = torch.tensor([max((p for p in range(slot, position + count, shape.slots)), default=-1)
-                         for slot in range(shape.slots)])
+    held = torch.tensor(
+        [max((p for p in range(slot, position + count, shape.slots)), default=-1) for slot in range(shape.slots)]
+    )
     distance = positions.unsqueeze(1) - held
     visible = (held >= 0) & (distance >= 0) & (distance < shape.window)
     return Step(
-        indices=(positions % shape.slots).unsqueeze(0), position=torch.tensor([position]),
-        wrapped=torch.tensor([position + count - 1 >= shape.window]), mask=torch.where(visible, 0.0, -torch.inf),
+        indices=(positions % shape.slots).unsqueeze(0),
+        position=torch.tensor([position]),
+        wrapped=torch.tensor([position + count - 1 >= shape.window]),
+        mask=torch.where(visible, 0.0, -torch.inf),
     )
 
 
@@ -190,7 +206,8 @@ def lowered() -> Lowered:
     traced = torch.export.export(
         Quantized(*(ExportTable(table) for table in tables())).eval(),
         (torch.zeros(1, 4, 3, 32), torch.zeros(1, 4, dtype=torch.int64)),
-        dynamic_shapes=({1: length}, {1: length}), strict=False,
+        dynamic_shapes=({1: length}, {1: length}),
+        strict=False,
     )
     edge = to_edge_transform_and_lower(traced, compile_config=EdgeCompileConfig(_check_ir_validity=False))
     buffer = edge.to_executorch().buffer  # the runtime reads it in place

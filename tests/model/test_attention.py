@@ -12,8 +12,17 @@ from model.config import ModelConfig
 from model.rope import cos_sin, inverse_frequencies, rotate
 
 CONFIG = ModelConfig(
-    vocab_size=8, dim=24, num_layers=2, num_heads=6, num_kv_heads=2, head_dim=8, ffn_dim=8, global_layers=(0, 1),
-    sliding_window=4, max_context=64, rope_theta=100.0,
+    vocab_size=8,
+    dim=24,
+    num_layers=2,
+    num_heads=6,
+    num_kv_heads=2,
+    head_dim=8,
+    ffn_dim=8,
+    global_layers=(0, 1),
+    sliding_window=4,
+    max_context=64,
+    rope_theta=100.0,
 )
 POSITIONS = torch.tensor([3, 4, 5, 6, 7])
 VISIBLE = POSITIONS[:, None] >= POSITIONS
@@ -31,6 +40,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def written_out(layer: Attention, config: ModelConfig, x: Tensor, *, rope: bool, norm: bool, warm: float) -> Tensor:
     """The definition in float64, head by head: what transformers' Llama 4 text attention computes."""
+
     def heads(name: str, count: int) -> Tensor:
         return (x.double() @ layer.get_submodule(name).weight.double().T).view(2, 5, count, 8)
 
@@ -49,14 +59,17 @@ def written_out(layer: Attention, config: ModelConfig, x: Tensor, *, rope: bool,
     return out.flatten(-2) @ layer.o_proj.weight.double().T
 
 
-@pytest.mark.parametrize("change, layer, rope, norm, warm", [
-    ({}, 0, True, False, 1.0),
-    ({"rope_layout": "interleaved"}, 0, True, False, 1.0),
-    ({"qk_norm": True}, 0, True, True, 1.0),
-    ({"qk_norm": True, "no_rope_layers": (1,)}, 1, False, False, 1.0),  # no RoPE, no QK norm either
-    ({"qk_norm": True, "no_rope_layers": (1,)}, 1, False, False, 1.7),
-    ({"no_rope_layers": (1,)}, 0, True, False, 1.0),
-])
+@pytest.mark.parametrize(
+    "change, layer, rope, norm, warm",
+    [
+        ({}, 0, True, False, 1.0),
+        ({"rope_layout": "interleaved"}, 0, True, False, 1.0),
+        ({"qk_norm": True}, 0, True, True, 1.0),
+        ({"qk_norm": True, "no_rope_layers": (1,)}, 1, False, False, 1.0),  # no RoPE, no QK norm either
+        ({"qk_norm": True, "no_rope_layers": (1,)}, 1, False, False, 1.7),
+        ({"no_rope_layers": (1,)}, 0, True, False, 1.0),
+    ],
+)
 def test_a_layer_computes_its_formula(change: dict, layer: int, rope: bool, norm: bool, warm: float) -> None:
     torch.manual_seed(0)
     config = dataclasses.replace(CONFIG, **change)

@@ -28,6 +28,11 @@ def test_the_caches_made_have_the_shapes_that_the_apps_compute(bounded: bool, co
     config = PRESETS["nano"]
     for layer, cache in enumerate(make_caches(config, context=context, chunk=chunk, bounded=bounded)):
         is_local = not config.is_global(layer) and context > config.sliding_window
-        shape = cache_shape("local" if is_local else "global", window=config.sliding_window, chunk=chunk,
-                            context=context, is_endless=not bounded)
+        shape = cache_shape(
+            "local" if is_local else "global",
+            window=config.sliding_window,
+            chunk=chunk,
+            context=context,
+            is_endless=not bounded,
+        )
         assert (cache.slots, cache.window, isinstance(cache, RingKVCache)) == (shape.slots, shape.window, shape.wraps)

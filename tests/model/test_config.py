@@ -18,10 +18,14 @@ def test_the_big_preset_has_the_published_number_of_parameters() -> None:
     assert PRESETS["mobilellm-pro"].num_parameters == 1_084_453_120
 
 
-@pytest.mark.parametrize("config", [
-    *PRESETS.values(), dataclasses.replace(NANO, tied=False),
-    dataclasses.replace(NANO, num_kv_heads=1, head_dim=32, qk_norm=False),
-])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *PRESETS.values(),
+        dataclasses.replace(NANO, tied=False),
+        dataclasses.replace(NANO, num_kv_heads=1, head_dim=32, qk_norm=False),
+    ],
+)
 def test_the_real_model_has_as_many_parameters_as_its_config_says(config: ModelConfig) -> None:
     with torch.device("meta"):
         model = Transformer(config)
@@ -43,10 +47,20 @@ def test_nano_has_every_part_of_the_big_preset() -> None:
     assert NANO.num_heads > NANO.num_kv_heads > 1 and NANO.sliding_window < NANO.max_context
 
 
-@pytest.mark.parametrize("config", [
-    *PRESETS.values(), dataclasses.replace(NANO, rope_scaling=RopeScaling(**SCALING), no_rope_layers=(1, 3),
-                                           temperature_floor=16, temperature_scale=0.5, tied=False),
-])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *PRESETS.values(),
+        dataclasses.replace(
+            NANO,
+            rope_scaling=RopeScaling(**SCALING),
+            no_rope_layers=(1, 3),
+            temperature_floor=16,
+            temperature_scale=0.5,
+            tied=False,
+        ),
+    ],
+)
 def test_a_config_survives_json(config: ModelConfig) -> None:
     assert ModelConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 

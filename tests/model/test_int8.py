@@ -21,15 +21,22 @@ def torchs_own(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ops.quantize_per_token(x, scales, zeros, -128, 127, torch.int8), scales, zeros
 
 
-@pytest.mark.parametrize("name, x, most_flips", [
-    ("normal", random(1, 2048, 3, 64), 8),
-    ("positive", random(1, 512, 3, 64, seed=1).abs() + 1, 8),
-    ("negative", -random(1, 512, 3, 64, seed=2).abs() - 1, 8),
-    ("one outlier", torch.cat([random(1, 512, 3, 63, seed=3), 1000 * torch.ones(1, 512, 3, 1)], dim=-1), 8),
-    ("huge", 1e36 * random(1, 512, 3, 64, seed=4), 8),
-    # torch's operator adds the zero point before it rounds, so of exact halves about every second one goes elsewhere
-    ("exact halves", torch.randint(-510, 511, (1, 512, 3, 64), generator=torch.Generator().manual_seed(5)) * 0.25, 400),
-])
+@pytest.mark.parametrize(
+    "name, x, most_flips",
+    [
+        ("normal", random(1, 2048, 3, 64), 8),
+        ("positive", random(1, 512, 3, 64, seed=1).abs() + 1, 8),
+        ("negative", -random(1, 512, 3, 64, seed=2).abs() - 1, 8),
+        ("one outlier", torch.cat([random(1, 512, 3, 63, seed=3), 1000 * torch.ones(1, 512, 3, 1)], dim=-1), 8),
+        ("huge", 1e36 * random(1, 512, 3, 64, seed=4), 8),
+        # torch's operator adds the zero point before it rounds, so of exact halves about every second goes elsewhere
+        (
+            "exact halves",
+            torch.randint(-510, 511, (1, 512, 3, 64), generator=torch.Generator().manual_seed(5)) * 0.25,
+            400,
+        ),
+    ],
+)
 def test_codes_scales_and_zero_points_equal_torchs_operator(name: str, x: Tensor, most_flips: int) -> None:
     codes, scales, zeros = quantize_per_head(x)
     their_codes, their_scales, their_zeros = torchs_own(x)

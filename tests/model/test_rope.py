@@ -17,8 +17,10 @@ FAR = (0, 1, 511, 131_071, 9_999_999, 10_000_000, 2**31 - 1, 2**31, 2**31 + 1, 1
 def true_cos_sin(position: int, config: ModelConfig) -> tuple[list[float], list[float]]:
     """60 digits, from the formula alone (arXiv 2104.09864, section 3.2.2)."""
     with mpmath.workdps(60):
-        angles = [position * mpmath.power(mpmath.mpf(config.rope_theta), -mpmath.mpf(2 * i) / config.head_dim)
-                  for i in range(config.head_dim // 2)]
+        angles = [
+            position * mpmath.power(mpmath.mpf(config.rope_theta), -mpmath.mpf(2 * i) / config.head_dim)
+            for i in range(config.head_dim // 2)
+        ]
         return [float(mpmath.cos(a)) for a in angles], [float(mpmath.sin(a)) for a in angles]
 
 
@@ -30,8 +32,10 @@ def test_angles_are_within_a_millionth_at_any_position(name: str) -> None:
     worst = {}
     for row, position in enumerate(FAR):
         true = true_cos_sin(position, config)
-        worst[position] = max(float((got[row].double() - torch.tensor(want, dtype=torch.float64)).abs().max())
-                              for got, want in zip((cos, sin), true, strict=True))
+        worst[position] = max(
+            float((got[row].double() - torch.tensor(want, dtype=torch.float64)).abs().max())
+            for got, want in zip((cos, sin), true, strict=True)
+        )
     print(f"\n{name}: worst errors by position {worst}")
     assert all(error <= 1e-6 for position, error in worst.items() if position <= 2**31 + 1)
     assert worst[10**12] < 1e-3  # float64 itself ends here, about 300,000 years of chatting away
@@ -106,11 +110,14 @@ def test_narrow_inputs_are_turned_in_float32_and_come_back_narrow() -> None:
     assert torch.equal(turned, rotate(x.float(), cos, sin, "halves").to(torch.bfloat16))
 
 
-@pytest.mark.parametrize("head_dim, theta, factor, low, high, original", [
-    (64, 500_000.0, 32.0, 1.0, 4.0, 8192),  # Llama 3.2 1B
-    (128, 500_000.0, 8.0, 1.0, 4.0, 8192),  # Llama 3.1 8B
-    (32, 10_000.0, 2.0, 1.0, 32.0, 2048),  # a wide blended band
-])
+@pytest.mark.parametrize(
+    "head_dim, theta, factor, low, high, original",
+    [
+        (64, 500_000.0, 32.0, 1.0, 4.0, 8192),  # Llama 3.2 1B
+        (128, 500_000.0, 8.0, 1.0, 4.0, 8192),  # Llama 3.1 8B
+        (32, 10_000.0, 2.0, 1.0, 32.0, 2048),  # a wide blended band
+    ],
+)
 def test_llama3_scaling_equals_transformers_own(
     head_dim: int, theta: float, factor: float, low: float, high: float, original: int
 ) -> None:
@@ -118,16 +125,25 @@ def test_llama3_scaling_equals_transformers_own(
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
     theirs_config = LlamaConfig(
-        hidden_size=4 * head_dim, num_attention_heads=4, head_dim=head_dim, max_position_embeddings=16 * original,
+        hidden_size=4 * head_dim,
+        num_attention_heads=4,
+        head_dim=head_dim,
+        max_position_embeddings=16 * original,
         rope_parameters={
-            "rope_type": "llama3", "rope_theta": theta, "factor": factor, "low_freq_factor": low,
-            "high_freq_factor": high, "original_max_position_embeddings": original,
+            "rope_type": "llama3",
+            "rope_theta": theta,
+            "factor": factor,
+            "low_freq_factor": low,
+            "high_freq_factor": high,
+            "original_max_position_embeddings": original,
         },
     )
     theirs, attention_factor = ROPE_INIT_FUNCTIONS["llama3"](theirs_config, torch.device("cpu"))
     assert attention_factor == 1.0
     ours_config = dataclasses.replace(
-        PRESETS["nano"], head_dim=head_dim, rope_theta=theta,
+        PRESETS["nano"],
+        head_dim=head_dim,
+        rope_theta=theta,
         rope_scaling=RopeScaling(factor=factor, low_freq_factor=low, high_freq_factor=high, original_context=original),
     )
     ours = inverse_frequencies(ours_config)

@@ -13,8 +13,17 @@ from model.rope import inverse_frequencies
 from model.transformer import Transformer
 
 PLAIN = ModelConfig(
-    vocab_size=96, dim=32, num_layers=3, num_heads=4, num_kv_heads=2, head_dim=16, ffn_dim=48, global_layers=(0, 2),
-    sliding_window=6, max_context=64, rope_theta=100.0,
+    vocab_size=96,
+    dim=32,
+    num_layers=3,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=16,
+    ffn_dim=48,
+    global_layers=(0, 2),
+    sliding_window=6,
+    max_context=64,
+    rope_theta=100.0,
 )
 PRO = dataclasses.replace(PLAIN, rope_layout="interleaved", qk_norm=True)
 CASES = {
@@ -24,8 +33,10 @@ CASES = {
     "no rope, tempered": dataclasses.replace(PRO, no_rope_layers=(2,), temperature_floor=4, temperature_scale=0.5),
     "all local": dataclasses.replace(PLAIN, global_layers=()),
     "scaled rope, one kv head": dataclasses.replace(
-        PLAIN, num_kv_heads=1,
-        rope_scaling=RopeScaling(factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=16)),
+        PLAIN,
+        num_kv_heads=1,
+        rope_scaling=RopeScaling(factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=16),
+    ),
 }
 TOKENS = torch.randint(0, 96, (1, 40), generator=torch.Generator().manual_seed(0))
 _RELATIVE = 1e-5  # of max(1, max |logit|); docs/numerics.md
@@ -77,8 +88,10 @@ def test_steps_over_int8_caches_equal_the_cache_free_forward_with_the_same_round
         errors.append(float((rows - whole).abs().max()) / bound(whole))
         noise.append(float((exact(prompt)[0] - whole).abs().max()) / bound(whole))
     flipped = sum(error > 1 for error in errors)
-    print(f"\n{flipped} of {len(errors)} prompts hold a flipped code; worst {max(errors) * _RELATIVE:.2g}, "
-          f"INT8 against float {max(noise) * _RELATIVE:.2g}")
+    print(
+        f"\n{flipped} of {len(errors)} prompts hold a flipped code; worst {max(errors) * _RELATIVE:.2g}, "
+        f"INT8 against float {max(noise) * _RELATIVE:.2g}"
+    )
     assert sorted(errors)[len(errors) // 2] <= 1
     assert max(errors) < 0.3 * min(noise)  # and never anything like what the rounding itself costs
 

@@ -109,6 +109,8 @@ def load(path: Path) -> SavedChat:
     Raises:
         ValueError: the file is missing, is not JSON, or is no saved chat; the message names it.
     """
+    if path.exists() and not path.is_file():  # a device may never end
+        raise ValueError(f"{path} is not a file; name one that the chat is saved in")
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -59,7 +59,8 @@ def run(group: click.Group, argv: Sequence[str]) -> int:
     try:
         with _termination_unwinds(), group.make_context("pocketlm", list(argv) or ["--help"]) as ctx:
             group.invoke(ctx)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: started with it closed
+            sys.stdout.flush()
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except BrokenPipeError:  # the reader has seen enough (`| head`)

@@ -4,6 +4,7 @@ Replies go to stdout; the prompt, notes and figures go to stderr. Knows only cha
 """
 
 import contextlib
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ class Conversation:
     max_new_tokens: int
     system: str | None = None
     history_file: Path | None = None
-    stdin: TextIO = field(default_factory=lambda: sys.stdin)
+    stdin: TextIO = field(default_factory=lambda: sys.stdin or io.StringIO())  # closed: nothing to read
     session: Session = field(init=False)
     num_forgotten: int = 0  # turns that the user has been told about
 

@@ -113,3 +113,9 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(good() | {"schema_version": 9}))
     with pytest.raises(ValueError, match=r"chat\.json: this chat was saved by a newer version"):
         load(path)
+
+
+def test_a_folder_and_a_device_are_no_saved_chat(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(ValueError, match="is not a file"):
+            load(path)

@@ -1,5 +1,8 @@
 """The steps of the demo, each the same call that its command makes."""
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +104,17 @@ def _table(terminal: Terminal, data: dict[str, Any]) -> list[str]:
 
 
 def _next(package: Path) -> list[str]:
+    command = _command()
     return [
         "Try next:",
-        f'  pocketlm generate {package} "Once upon a time" --runner native    (the code that runs on phones)',
-        f"  pocketlm inspect {package}",
-        "  pocketlm convert YOUR_MODEL_FOLDER checkpoint/                         (then quantize, export, chat)",
+        f"  {command} chat {package}",
+        f'  {command} generate {package} "Once upon a time" --runner native    (the code that runs on phones)',
+        f"  {command} inspect {package}",
+        f"  {command} convert YOUR_MODEL_FOLDER checkpoint/    (then quantize, export, chat)",
     ]
+
+
+def _command() -> str:
+    """How the user can call us again: by name where the shell finds it, else by the path that was used."""
+    name = Path(sys.argv[0])
+    return name.name if shutil.which(name.name) or not name.is_file() else os.path.relpath(name)

@@ -44,6 +44,8 @@ class PocketCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         with own_terminal(is_verbose=ctx.meta.get(_VERBOSE, False)) as terminal:
+            import numpy  # noqa: F401  before torch, whose C++ would import it and swallow a Ctrl-C meanwhile
+
             ctx.obj = terminal
             return super().invoke(ctx)
 

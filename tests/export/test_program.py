@@ -1,4 +1,4 @@
-"""The exported module run eagerly: masks, slots and predicates against the rule that the apps follow, wherever it is."""
+"""The exported module run eagerly: masks, slots and predicates against the rule that the apps follow, near and far."""
 
 import dataclasses
 from collections.abc import Callable

@@ -60,6 +60,10 @@ def test_every_token_of_the_nucleus_can_come_and_none_outside_of_it() -> None:
         assert set(picks(Sampler(temperature=1.0, top_p=top_p, seed=1), logits, 400)) == kept, top_p
 
 
+def test_a_set_that_reaches_top_p_exactly_is_large_enough() -> None:
+    assert set(picks(Sampler(temperature=1.0, top_p=0.5, seed=0), torch.zeros(4), 200)) == {0, 1}  # of 1/4 each
+
+
 def test_frequencies_follow_the_probabilities() -> None:
     count = 4000
     seen = Counter(picks(Sampler(temperature=2.0, seed=5), LOGITS, count))

@@ -8,7 +8,7 @@ from cli.report import Result, size
 from export.plan import ExportPlan
 from export.plan import plan_export as resolve
 from export.target import PACKAGE_NAMES, find_target
-from model.checkpoint import WEIGHTS_FILE, read_info
+from model.checkpoint import WEIGHTS_FILE, companions, open_tensors, read_info
 from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig, find_preset
 from model.files import check_target
@@ -70,6 +70,8 @@ def plan_packages(
     info = read_info(checkpoint)
     read_plan(checkpoint, info)
     check_target(out, overwrite=overwrite, source=checkpoint, parts=PACKAGE_NAMES if len(known) > 1 else ())
+    open_tensors(checkpoint)
+    companions(checkpoint, info)
     data: dict[str, Any] = {"dry_run": True, "packages": []}
     lines = []
     for target in known:

@@ -21,7 +21,7 @@ from export.pte import read_pte
 from export.runner import PteRunner
 from export.target import PACKAGE_NAMES, find_target
 from export.xnnpack import lower, write_pte
-from model.checkpoint import read_info
+from model.checkpoint import companions, open_tensors, read_info
 from model.checkpoint_info import CheckpointInfo
 from model.errors import GateError
 from model.files import atomic_output, check_target, working_folder
@@ -113,6 +113,8 @@ def export_package(
     read_plan(checkpoint, info)
     parts = PACKAGE_NAMES if len(known) > 1 else ()
     check_target(out, overwrite=overwrite, source=checkpoint, parts=parts)
+    open_tensors(checkpoint)
+    companions(checkpoint, info)
     plans = [
         plan_export(info, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
         for target in known
@@ -146,6 +148,7 @@ def _check_tokenizer(checkpoint: Path, spec: TokenizerSpec | None, vocab_size: i
             f"{checkpoint}: the model's table has {vocab_size} rows, {spec.file} only {spec.vocab_size} pieces; the "
             "phones' runner crashes on an id without a piece: cut the table, or give a tokenizer.json"
         )
+    load_tokenizer(checkpoint, spec)
     differing = check_cpp_agreement(checkpoint, spec)
     if differing:
         raise GateError(

@@ -114,6 +114,21 @@ def write_checkpoint(folder: Path, info: CheckpointInfo, tensors: Iterable[tuple
     (folder / INFO_FILE).write_text(dump_json(info.to_json()), encoding="utf-8")
 
 
+def companions(folder: Path, info: CheckpointInfo) -> list[Path]:
+    """The files that travel with the weights: tokenizer, chat template and licences.
+
+    Raises:
+        ValueError: one of them is missing.
+    """
+    names = list(info.licences)
+    if info.tokenizer is not None:
+        names += [info.tokenizer.file, TEMPLATE_FILE]
+    for name in names:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name} is missing, though {INFO_FILE} lists it; copy or convert it again")
+    return [folder / name for name in names]
+
+
 def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: Path) -> None:
     """Accounts for every tensor.
 

@@ -143,6 +143,10 @@ def _about_output(error: OSError, path: Path, partial: Path) -> ValueError | Env
         return None
     if error.errno in _NO_RIGHT:
         return EnvironmentFault(f"cannot write {path} ({error.strerror}); choose a folder you may write to")
+    if error.errno == errno.EFBIG:
+        return EnvironmentFault(
+            f"cannot write {path} ({error.strerror}): this disk or account takes no file of that size; choose another place"
+        )
     where = f"{error.filename}: " if named in path.parents else ""
     return ValueError(f"cannot write {path} ({where}{error.strerror}); name another output")
 
@@ -187,7 +191,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing") from None
+        raise ValueError(f"{path} is missing; copy that folder again") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); copy or write it again") from None
 

@@ -51,7 +51,7 @@ def open_safetensors(path: Path) -> dict[str, TensorEntry]:
         ValueError: the file is missing, truncated or corrupt; the message says where.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is missing")
+        raise ValueError(f"{path} is missing; copy or make that folder again")
     size = path.stat().st_size
     header, data_start = _read_header(path, size)
     entries: dict[str, TensorEntry] = {}

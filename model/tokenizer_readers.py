@@ -122,7 +122,7 @@ def open_sentencepiece(file: Path) -> Any:
     from sentencepiece import SentencePieceProcessor
 
     if not file.is_file():
-        raise ValueError(f"{file} is missing")
+        raise ValueError(f"{file} is missing; copy or make that folder again")
     sentencepiece_pieces(file)
     try:
         return SentencePieceProcessor(model_file=str(file))

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from model.checkpoint import (
-    TEMPLATE_FILE,
     WEIGHTS_FILE,
     check_shapes,
+    companions,
     float_shapes,
     list_names,
     load_model,
@@ -75,11 +75,13 @@ def quantize_checkpoint(
     """
     check_target(out, overwrite=overwrite, source=source)
     job = _prepare(source, recipe, group_size)
+    files = companions(source, job.info)
     for name, reason in job.summary.exceptions.items():
         _log.info("%s: %s, because %s", name, job.plan[name].scheme, reason)
     with atomic_output(out, overwrite=overwrite) as partial:
         write_checkpoint(partial, job.info, _quantized_tensors(job))
-        _copy_companions(source, partial, job.info)
+        for file in files:
+            shutil.copyfile(file, partial / file.name)
     return job.summary
 
 
@@ -231,14 +233,3 @@ def _quantized_tensors(job: _Job) -> Iterator[tuple[str, torch.Tensor]]:
         yield name, tensor
         if learned is not None:
             yield layer + _LEARNED, learned
-
-
-def _copy_companions(source: Path, target: Path, info: CheckpointInfo) -> None:
-    """Tokenizer, chat template and licences travel along unchanged."""
-    names = list(info.licences)
-    if info.tokenizer is not None:
-        names += [info.tokenizer.file, TEMPLATE_FILE]
-    for name in names:
-        if not (source / name).is_file():
-            raise ValueError(f"{source / name} is missing, though checkpoint.json lists it; convert again")
-        shutil.copyfile(source / name, target / name)

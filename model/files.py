@@ -145,7 +145,7 @@ def _about_output(error: OSError, path: Path, partial: Path) -> ValueError | Env
         return EnvironmentFault(f"cannot write {path} ({error.strerror}); choose a folder you may write to")
     if error.errno == errno.EFBIG:
         return EnvironmentFault(
-            f"cannot write {path} ({error.strerror}): this disk or account takes no file of that size; choose another place"
+            f"cannot write {path} ({error.strerror}): this disk or account takes no file of that size; choose another"
         )
     where = f"{error.filename}: " if named in path.parents else ""
     return ValueError(f"cannot write {path} ({where}{error.strerror}); name another output")

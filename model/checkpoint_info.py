@@ -103,12 +103,8 @@ class CheckpointInfo:
             from model.tokenizer import TokenizerSpec
 
             tokenizer = TokenizerSpec.from_json(data["tokenizer"])
-        try:
-            config = ModelConfig.from_json(data["config"])
-        except TypeError as error:
-            raise ValueError(f"checkpoint key 'config' is malformed ({error}); convert the checkpoint again") from None
         return cls(
-            config=config,
+            config=ModelConfig.from_json(data["config"]),
             preset=data["preset"],
             family=data["family"],
             source_sha256=data["source_sha256"],

@@ -67,6 +67,10 @@ def main() -> None:
         "date": date.today().isoformat(),
         "machine": describe_machine(),
     }
+    result["command"] = (
+        f"python -m benchmarks.decode_depth {' '.join(named)} --depth {given.depth} -n {given.tokens} "
+        + (f"-r {given.repeats}")
+    )
     result |= measure(named, depth=given.depth, tokens=given.tokens, repeats=given.repeats)
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")

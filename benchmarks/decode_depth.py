@@ -45,7 +45,7 @@ def measure(packages: dict[str, Path], *, depth: int, tokens: int, repeats: int)
             name: {
                 "context": contexts[name].tokens,
                 "tokens_per_s": round(median, 1),
-                "runs": [round(rate, 1) for rate in rates[name]],
+                "quartiles": [round(rate, 1) for rate in statistics.quantiles(rates[name], n=4)],
                 "ratio_to_first": round(median / first, 3),
             }
             for name, median in medians.items()
@@ -67,10 +67,8 @@ def main() -> None:
         "date": date.today().isoformat(),
         "machine": describe_machine(),
     }
-    result["command"] = (
-        f"python -m benchmarks.decode_depth {' '.join(named)} --depth {given.depth} -n {given.tokens} "
-        + (f"-r {given.repeats}")
-    )
+    options = f"--depth {given.depth} -n {given.tokens} -r {given.repeats}"
+    result["command"] = f"python -m benchmarks.decode_depth {' '.join(named)} {options}"
     result |= measure(named, depth=given.depth, tokens=given.tokens, repeats=given.repeats)
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
@@ -15,6 +16,7 @@ from cli.errors import describe, exit_code
 from cli.terminal import own_terminal
 
 _VERBOSE = "pocketlm.verbose"
+_CLEANUP_S = 5.0  # after that, Ctrl-C interrupts again
 
 
 def verbose_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,6 +59,11 @@ class PocketCommand(click.Command):
 
 def run(group: click.Group, argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit code; what failed is one line on stderr."""
+    with _patient_cleanup():
+        return _run(group, argv)
+
+
+def _run(group: click.Group, argv: Sequence[str]) -> int:
     ctx: click.Context | None = None
     try:
         with _termination_unwinds(), group.make_context("pocketlm", list(argv) or ["--help"]) as ctx:
@@ -73,6 +80,31 @@ def run(group: click.Group, argv: Sequence[str]) -> int:
         click.echo(f"pocketlm: error: {describe(error)}", err=True)
         return exit_code(error)
     return 0
+
+
+@contextlib.contextmanager
+def _patient_cleanup() -> Iterator[None]:
+    """One Ctrl-C interrupts; those that impatience adds while things are cleaned up do nothing."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored (nohup), or a caller's own
+        yield
+        return
+    first: float | None = None
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        if first is None or time.monotonic() - first > _CLEANUP_S:
+            first = time.monotonic()
+            signal.default_int_handler(number, frame)
+
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # not in the main thread: a test
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The command line `pocketlm`: a group of verbs, each in a file by subject. Loads no torch until a command needs it."""
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -50,7 +51,11 @@ for _command in (convert, quantize, export, generate, chat, inspect, evaluate, d
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; the returned number is the process's exit code."""
-    return run(pocketlm, sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return run(pocketlm, argv)
+    code = run(pocketlm, sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done; the interpreter may take a second to end
+    return code
 
 
 if __name__ == "__main__":

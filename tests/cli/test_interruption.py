@@ -149,6 +149,15 @@ def test_an_interrupted_step_of_several_targets_leaves_none(tiny_int4, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
+def test_more_ctrl_c_does_not_disturb_the_cleanup(checkpoint, tmp_path, interrupt, interrupted):
+    interrupt("quant.checkpoint.quantize_layer", call=5)
+    interrupt("model.files._remove")
+    interrupt("shutil.rmtree")
+    interrupt("cli.command.describe")
+    interrupted("quantize", checkpoint, tmp_path / "out")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_generate(tiny_int4, tmp_path, interrupt, interrupted, monkeypatch, zipped):
     package = tiny_int4.package

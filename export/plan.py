@@ -6,7 +6,7 @@ from typing import Final
 from chat.window import Context
 from export.manifest_parts import Cache, CacheLayer
 from export.target import Target
-from model.cache_shape import cache_slots, cache_window
+from model.cache_shape import layer_cache
 from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig
 from quant.recipe import find_recipe
@@ -140,15 +140,14 @@ def _resolve_chunk(given: int | None, target: Target, context: int, *, bounded: 
 def _cache_layer(
     config: ModelConfig, layer: int, *, context: int, chunk: int, bounded: bool, cache_dtype: str
 ) -> CacheLayer:
-    window = cache_window(config, layer, context)
-    slots = cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded)
+    shape = layer_cache(config, layer, context=context, chunk=chunk, bounded=bounded)
     head_bytes = config.head_dim + _INT8_HEAD_EXTRA if cache_dtype == "int8" else 4 * config.head_dim
     return CacheLayer(
         layer=layer,
         kind="global" if config.is_global(layer) else "local",
-        ring=not (bounded and window >= context),
-        slots=slots,
-        window=window,
+        ring=shape.wraps,
+        slots=shape.slots,
+        window=shape.window,
         dtype="int8" if cache_dtype == "int8" else "float32",
-        bytes=2 * slots * config.num_kv_heads * head_bytes,
+        bytes=2 * shape.slots * config.num_kv_heads * head_bytes,
     )

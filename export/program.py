@@ -15,10 +15,11 @@ import torch
 from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401  registers llama::*
 from torch import Tensor, nn
 
+from chat.ring import CacheShape
 from export.table import ExportTable
 from model.attention import Attend
 from model.cache import CacheDtype
-from model.cache_shape import cache_slots, cache_window
+from model.cache_shape import layer_cache
 from model.transformer import Transformer
 from quant.embedding import QuantizedEmbedding
 
@@ -27,17 +28,8 @@ _decomposed = torch.ops.quantized_decomposed
 
 
 @dataclass(frozen=True, kw_only=True)
-class CacheShape:
-    """Where a layer's keys and values lie. Layers of one shape share indices, mask and predicate."""
-
-    slots: int
-    window: int
-    ring: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
-    """What the layers of one cache shape share in one call."""
+    """What the layers of one cache shape (slots, window, whether it wraps) share in one call."""
 
     indices: Tensor  # int64 [1, T]: the slot of each new token
     position: Tensor  # int64 [1]
@@ -121,9 +113,7 @@ class Program(nn.Module):
         self.shapes: list[CacheShape] = []  # one a layer
         self.caches = nn.ModuleList()
         for layer in range(config.num_layers):
-            window = cache_window(config, layer, context)
-            slots = cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded)
-            shape = CacheShape(slots=slots, window=window, ring=not (bounded and window >= context))
+            shape = layer_cache(config, layer, context=context, chunk=chunk, bounded=bounded)
             self.shapes.append(shape)
             self.caches.append(
                 ExportCache(shape, num_kv_heads=config.num_kv_heads, head_dim=config.head_dim, dtype=cache_dtype)
@@ -155,14 +145,14 @@ class Program(nn.Module):
         masks: dict[CacheShape, tuple[Tensor, Tensor]] = {}
         last = position + offsets_T.shape[0] - 1
         for shape in shapes:
-            if shape.ring:
+            if shape.wraps:
                 wrapped = torch.logical_or(last >= shape.window, guard)
                 hidden = torch.cond(wrapped, _hidden_builder(shape), _nothing_hidden(shape), (position, offsets_T))
                 masks[shape] = (wrapped, -hidden)
                 guard = torch.logical_or(guard, masks[shape][1][0, :1] > 0)
         for shape in shapes:
             positions_T = position + offsets_T
-            indices = (positions_T % shape.slots if shape.ring else positions_T).unsqueeze(0)
+            indices = (positions_T % shape.slots if shape.wraps else positions_T).unsqueeze(0)
             made = masks.get(shape)
             steps[shape] = Step(
                 indices=indices,

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from model.cache_shape import cache_slots, cache_window
+from model.cache_shape import layer_cache
 from model.config import ModelConfig
 from model.int8 import dequantize_per_head, quantize_per_head, round_trip
 
@@ -120,12 +120,12 @@ def make_caches(
     """One cache a layer, for chunks of up to `chunk` tokens and `context` positions in the global layers."""
     caches = []
     for layer in range(config.num_layers):
-        window = cache_window(config, layer, context)
-        kind = KVCache if bounded and window >= context else RingKVCache
+        shape = layer_cache(config, layer, context=context, chunk=chunk, bounded=bounded)
+        kind = RingKVCache if shape.wraps else KVCache
         caches.append(
             kind(
-                slots=cache_slots(config, layer, context=context, chunk=chunk, bounded=bounded),
-                window=window,
+                slots=shape.slots,
+                window=shape.window,
                 num_kv_heads=config.num_kv_heads,
                 head_dim=config.head_dim,
                 dtype=dtype,

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.program import CacheShape, ExportCache, Step, _quantize
+from chat.ring import CacheShape
+from export.program import ExportCache, Step, _quantize
 from export.table import ExportTable
 from model.cache import KVCache, RingKVCache
 from model.int8 import dequantize_per_head, quantize_per_head, round_trip
@@ -110,7 +111,7 @@ def attend(
 def test_the_programs_cache_attends_as_the_models_over_every_wrap(sizes: list[int], is_int8: bool) -> None:
     """`ExportCache` beside `RingKVCache`: the same tokens in the same chunks, through both branches, five rounds."""
     heads, kv_heads, width, window, chunk = 4, 2, 32, 24, 16
-    shape = CacheShape(slots=window + chunk - 1, window=window, ring=True)
+    shape = CacheShape(slots=window + chunk - 1, window=window, wraps=True)
     dtype = "int8" if is_int8 else "float"
     exported = ExportCache(shape, num_kv_heads=kv_heads, head_dim=width, dtype=dtype)
     eager = RingKVCache(slots=shape.slots, window=window, num_kv_heads=kv_heads, head_dim=width, dtype=dtype)
@@ -158,7 +159,7 @@ def test_updates_land_in_their_slots_and_nowhere_else(dtype: torch.dtype, inner:
 
 
 def test_the_bounded_cache_attends_as_the_models_to_its_last_slot() -> None:
-    shape = CacheShape(slots=20, window=20, ring=False)
+    shape = CacheShape(slots=20, window=20, wraps=False)
     exported = ExportCache(shape, num_kv_heads=2, head_dim=32, dtype="float")
     eager = KVCache(slots=20, window=20, num_kv_heads=2, head_dim=32, dtype="float")
     for start, end in pairwise((0, 7, 8, 19, 20)):

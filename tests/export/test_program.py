@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chat.ring import CacheShape as RingShape
-from chat.ring import slots_of, visible_positions, visible_slots
+from chat.ring import CacheShape, slots_of, visible_positions, visible_slots
 from export.plan import plan_package
-from export.program import CacheShape, Program, _hidden_builder, _nothing_hidden
+from export.program import Program, _hidden_builder, _nothing_hidden
 from export.target import find_target
 from model.cache import KVCache, RingKVCache, make_caches
 from model.config import ModelConfig
@@ -60,8 +59,7 @@ def hidden_by_the_builder(shape: CacheShape, position: int, count: int) -> list[
 
 
 def hidden_by_the_rule(shape: CacheShape, position: int, count: int) -> list[list[bool]]:
-    ring = RingShape(slots=shape.slots, window=shape.window, wraps=True)
-    return [[not sees for sees in row] for row in visible_slots(position, count, ring)]
+    return [[not sees for sees in row] for row in visible_slots(position, count, shape)]
 
 
 @settings(deadline=None, max_examples=200)
@@ -75,14 +73,14 @@ def hidden_by_the_rule(shape: CacheShape, position: int, count: int) -> list[lis
 def test_the_mask_hides_what_the_rule_hides(
     window: int, chunk: int, spare: int, position: int, data: st.DataObject
 ) -> None:
-    shape = CacheShape(slots=window + chunk - 1 + spare, window=window, ring=True)
+    shape = CacheShape(slots=window + chunk - 1 + spare, window=window, wraps=True)
     count = data.draw(st.integers(1, chunk))
     assert hidden_by_the_builder(shape, position, count) == hidden_by_the_rule(shape, position, count)
 
 
 @pytest.mark.parametrize("window, chunk", [(64, 16), (241, 16), (512, 128)])
 def test_the_mask_is_right_around_every_edge_of_a_real_ring(window: int, chunk: int) -> None:
-    shape = CacheShape(slots=window + chunk - 1, window=window, ring=True)
+    shape = CacheShape(slots=window + chunk - 1, window=window, wraps=True)
     edges = (0, window - chunk, window, shape.slots - chunk, shape.slots, 3 * shape.slots, FAR, 2**31)
     for position in {max(0, edge + offset) for edge in edges for offset in (-1, 0, 1)}:
         for count in (1, chunk - 1, chunk):
@@ -90,7 +88,7 @@ def test_the_mask_is_right_around_every_edge_of_a_real_ring(window: int, chunk: 
 
 
 def test_the_mask_that_is_not_read_hides_nothing() -> None:
-    shape = CacheShape(slots=9, window=5, ring=True)
+    shape = CacheShape(slots=9, window=5, wraps=True)
     assert torch.equal(_nothing_hidden(shape)(torch.tensor([0]), torch.arange(3)), torch.zeros(3, 9))
 
 
@@ -100,7 +98,7 @@ def test_slots_and_predicates_are_those_of_the_rule(position: int, count: int) -
     program = program_of(SMALL, context=11, chunk=4)
     with torch.no_grad():
         steps = program._steps(torch.tensor([position]), torch.arange(count))
-    assert {(shape.slots, shape.window, shape.ring) for shape in steps} == {(8, 5, True), (14, 11, True)}
+    assert {(shape.slots, shape.window, shape.wraps) for shape in steps} == {(8, 5, True), (14, 11, True)}
     for shape, step in steps.items():
         assert step.indices.tolist() == [slots_of(position, count, shape.slots)]
         # Causal attention from slot 0 is right exactly while every query still sees position 0.
@@ -115,7 +113,7 @@ def test_a_bounded_global_layer_needs_no_mask_and_no_branch() -> None:
     program = program_of(SMALL, context=11, chunk=4, bounded=True)
     with torch.no_grad():
         steps = program._steps(torch.tensor([7]), torch.arange(4))
-    (bounded,) = [step for shape, step in steps.items() if not shape.ring]
+    (bounded,) = [step for shape, step in steps.items() if not shape.wraps]
     assert bounded.wrapped is None and bounded.mask is None and bounded.indices.tolist() == [[7, 8, 9, 10]]
 
 
@@ -133,7 +131,7 @@ def test_the_programs_caches_are_the_models_and_the_plans(name: str, bounded: bo
     program = program_of(config, context=context, chunk=chunk, bounded=bounded)
     eager = make_caches(config, context=context, chunk=chunk, bounded=bounded)
     shapes = [cache.shape for cache in program.caches]  # type: ignore[union-attr]
-    assert [(s.slots, s.window, s.ring) for s in shapes] == [  # type: ignore[union-attr]
+    assert [(s.slots, s.window, s.wraps) for s in shapes] == [  # type: ignore[union-attr]
         (cache.slots, cache.window, isinstance(cache, RingKVCache)) for cache in eager
     ]
     plan = plan_package(

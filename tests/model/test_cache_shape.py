@@ -2,9 +2,9 @@
 
 import pytest
 
-from chat.ring import cache_shape
+from chat.ring import CacheShape, cache_shape
 from model.cache import RingKVCache, make_caches
-from model.cache_shape import cache_slots, cache_window
+from model.cache_shape import layer_cache
 from model.config import PRESETS
 
 PRO = PRESETS["mobilellm-pro"]
@@ -12,14 +12,15 @@ PRO = PRESETS["mobilellm-pro"]
 
 @pytest.mark.parametrize("bounded, global_slots", [(False, 8319), (True, 8192)])
 def test_the_big_model_keeps_the_slots_of_the_rule(bounded: bool, global_slots: int) -> None:
-    slots = [cache_slots(PRO, i, context=8192, chunk=128, bounded=bounded) for i in range(30)]
+    slots = [layer_cache(PRO, i, context=8192, chunk=128, bounded=bounded).slots for i in range(30)]
     assert slots == [global_slots if PRO.is_global(i) else 639 for i in range(30)]
 
 
 def test_a_context_below_the_window_shortens_local_layers_too() -> None:
-    assert cache_window(PRO, 1, 300) == 300 and cache_window(PRO, 0, 300) == 300
-    assert cache_slots(PRO, 1, context=300, chunk=16, bounded=False) == 315
-    assert cache_slots(PRO, 1, context=300, chunk=16, bounded=True) == 300  # nothing ever leaves the window
+    endless = [layer_cache(PRO, i, context=300, chunk=16, bounded=False) for i in (0, 1)]
+    bounded = [layer_cache(PRO, i, context=300, chunk=16, bounded=True) for i in (0, 1)]
+    assert endless == [CacheShape(slots=315, window=300, wraps=True)] * 2
+    assert bounded == [CacheShape(slots=300, window=300, wraps=False)] * 2  # nothing ever leaves the window
 
 
 @pytest.mark.parametrize("bounded", [False, True])

@@ -93,7 +93,9 @@ def export_job(
         zipped=zipped,
         overwrite=overwrite,
     )
-    return Result(data=summary.to_json(), lines=[*summary.lines(), f"next: pocketlm chat {summary.packages[0].output}"])
+    made = summary.packages[0]
+    command = f"chat {made.output}" if made.can_chat else f'generate {made.output} "Once upon a time"'
+    return Result(data=summary.to_json(), lines=[*summary.lines(), f"next: pocketlm {command}"])
 
 
 def check_sources(source: Path | None, preset: str | None, seed: int | None) -> None:

@@ -20,7 +20,9 @@ def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every command that writes an output understands."""
     function = json_option(function)
     function = click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")(function)
-    return click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")(function)
+    return click.option(
+        "--overwrite", is_flag=True, help="Replace OUT if it is a file, an empty folder, or what pocketlm made."
+    )(function)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

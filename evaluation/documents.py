@@ -69,6 +69,8 @@ def read_documents(path: Path, protocol: str) -> list[str]:
         ValueError: an unknown protocol, a file that is missing or not UTF-8, or one without any document.
     """
     split = find_protocol(protocol).split
+    if path.is_char_device():
+        raise ValueError(f"{path} is a device without an end; name a text file to score")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -62,7 +62,8 @@ class PackageSummary:
     golden_steps: int
     noise_floor: float
     seconds: float
-    notes: tuple[str, ...]
+    can_chat: bool  # False: the package only continues text
+    notes: tuple[str, ...]  # logged before the lowering
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,6 @@ def _package_lines(made: PackageSummary) -> list[str]:
         f"{made.cache_bytes:,} bytes of cache",
         f"  golden prompt: {made.golden_compared} of {made.golden_steps} ids stand above the noise floor "
         f"{made.noise_floor:.4g}",
-        *(f"  note: {note}" for note in made.notes),
     ]
 
 
@@ -162,7 +162,8 @@ def _export_one(
 ) -> PackageSummary:
     assert info.quantization is not None and info.tokenizer is not None
     started = time.monotonic()
-    notes = [*plan.notes, *filter(None, [template_note(checkpoint)])]
+    completion = template_note(checkpoint)
+    notes = [*plan.notes, *([completion] if completion is not None else [])]
     for note in notes:
         _log.info("note: %s", note)
     with working_folder(out) as folder:
@@ -200,6 +201,7 @@ def _export_one(
             golden_steps=len(golden.ids),
             noise_floor=golden.noise_floor,
             seconds=round(time.monotonic() - started, 1),
+            can_chat=completion is None,
             notes=tuple(notes),
         )
 

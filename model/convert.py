@@ -70,5 +70,5 @@ def _with_progress(foreign: ForeignCheckpoint) -> Iterator[tuple[str, Tensor]]:
         layer = int(name.split(".")[1]) if name.startswith("layers.") else 0
         if layer * 4 // num_layers > reported:
             reported = layer * 4 // num_layers
-            _log.info("layer %d of %d", layer, num_layers)
+            _log.info("%d of %d layers", layer, num_layers)
         yield name, tensor

@@ -6,6 +6,7 @@ the program of the shared package, which every check of the export then reads.
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,16 @@ def test_a_failure_of_one_target_leaves_none(tiny_int4, tmp_path, say, monkeypat
     code, out, err = say("export", tiny_int4.checkpoint, tmp_path / "new" / "out", *OPTIONS)
     assert (code, out) == (1, "") and err.endswith("pocketlm: error: the second one fails; mend it\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "command"), [(None, "chat"), ('{"kind": "completion", "reason": "r"}', "generate")]
+)
+def test_the_next_command_fits_what_the_package_can_do(tiny_int4, tmp_path, say, template, command):
+    checkpoint = tmp_path / "quantized"
+    shutil.copytree(tiny_int4.checkpoint, checkpoint)
+    if template is not None:
+        (checkpoint / "chat_template.json").write_text(template)
+    code, text, err = say("export", checkpoint, tmp_path / "out", *OPTIONS[:4])
+    assert code == 0 and f"next: pocketlm {command} {tmp_path / 'out'}" in text + err
+    assert (text + err).count("completion only: r") == (template is not None)

@@ -64,3 +64,8 @@ def test_a_file_that_cannot_be_scored_is_refused(tmp_path: Path, content: bytes 
 def test_a_folder_is_no_text(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a folder"):
         read_documents(tmp_path, "lines")
+
+
+def test_a_device_without_an_end_is_refused_before_it_is_read() -> None:
+    with pytest.raises(ValueError, match="/dev/full is a device without an end; name a text file"):
+        read_documents(Path("/dev/full"), "lines")

@@ -8,6 +8,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Property tests draw anew at home and the same examples in CI, where a run must mean the same twice.
+settings.register_profile("home", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 # Before anything imports torch: two test processes on two cores must not start four threads each.
 os.environ.setdefault("OMP_NUM_THREADS", "2")

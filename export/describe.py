@@ -12,7 +12,6 @@ from export.strict import read
 from model.checkpoint import TEMPLATE_FILE, WEIGHTS_FILE
 from model.checkpoint_info import CheckpointInfo
 from model.files import dump_json, read_json, sha256_file
-from quant.recipe import find_recipe
 
 _RUNTIME_BYTES = 48 << 20  # an allowance for the runtime, its threads and libraries; never measured on a phone
 _TOKENIZER_FACTOR = 8  # a tokenizer.json in the C++ reader's memory against its file: docs/log.md, 2026-11-20
@@ -79,11 +78,6 @@ def template_note(checkpoint: Path) -> str | None:
     if found.get("kind") != "completion":
         return None
     return f"completion only: {found['reason']}"
-
-
-def uses_int8_cache(info: CheckpointInfo) -> bool:
-    assert info.quantization is not None
-    return find_recipe(info.quantization.recipe).cache == "int8"
 
 
 def _forward(chunk: int, vocab_size: int) -> Method:

@@ -13,6 +13,7 @@ from export import checks
 from export.describe import describe, template_note
 from export.golden import measure_golden
 from export.integers import compare_integers
+from export.layer_weights import layer_order
 from export.manifest_parts import Golden
 from export.package import Source, write_package
 from export.plan import ExportPlan, plan_export
@@ -32,16 +33,6 @@ from quant.integers import QuantizedTensor
 from quant.recipe import find_recipe
 
 _log = logging.getLogger("pocketlm")
-
-_LAYER_PARTS = (
-    "attention.q_proj",
-    "attention.k_proj",
-    "attention.v_proj",
-    "attention.o_proj",
-    "feed_forward.gate_proj",
-    "feed_forward.up_proj",
-    "feed_forward.down_proj",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,12 +255,12 @@ def expected_weights(checkpoint: Path) -> list[tuple[str, QuantizedTensor | torc
     """A quantized checkpoint's matrices in the order in which the program uses them; a tied table stands twice."""
     config = read_info(checkpoint).config
     loaded = load_quantized(checkpoint)
-    names = ["embedding", *(f"layers.{i}.{part}" for i in range(config.num_layers) for part in _LAYER_PARTS)]
 
     def matrix(name: str) -> QuantizedTensor | torch.Tensor:
-        return loaded[name] if name in loaded else loaded[f"{name}.weight"]
+        stored = "embedding" if name == "head" and config.tied else name
+        return loaded[stored] if stored in loaded else loaded[f"{stored}.weight"]
 
-    return [*((name, matrix(name)) for name in names), ("head", matrix("embedding" if config.tied else "head"))]
+    return [(name, matrix(name)) for name, _ in layer_order(config)]
 
 
 def _golden(program: Path, checkpoint: Path, spec: TokenizerSpec, plan: ExportPlan) -> Golden:

@@ -36,18 +36,9 @@ class LayerWeight:
 
 def layer_order(config: ModelConfig) -> list[tuple[str, Shape]]:
     """Name and (N, K) of every matrix in the order in which a program computes them; a tied table stands twice."""
-    wide, narrow, dim = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim, config.dim
-    parts = {
-        "attention.q_proj": (wide, dim),
-        "attention.k_proj": (narrow, dim),
-        "attention.v_proj": (narrow, dim),
-        "attention.o_proj": (dim, wide),
-        "feed_forward.gate_proj": (config.ffn_dim, dim),
-        "feed_forward.up_proj": (config.ffn_dim, dim),
-        "feed_forward.down_proj": (dim, config.ffn_dim),
-    }
-    table = (config.vocab_size, dim)
-    layers = [(f"layers.{i}.{part}", shape) for i in range(config.num_layers) for part, shape in parts.items()]
+    table = (config.vocab_size, config.dim)
+    parts = config.layer_matrices.items()
+    layers = [(f"layers.{i}.{part}", shape) for i in range(config.num_layers) for part, shape in parts]
     return [("embedding", table), *layers, ("head", table)]
 
 

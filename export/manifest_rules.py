@@ -28,15 +28,6 @@ from model.config import ModelConfig
 MANIFEST_NAME = "manifest.json"
 MIN_GOLDEN_STEPS = 16
 _VALUE_BYTES = {"float32": 4, "float16": 2, "int8": 1}
-_LAYER_KINDS = (
-    "attention.q_proj",
-    "attention.k_proj",
-    "attention.v_proj",
-    "attention.o_proj",
-    "feed_forward.gate_proj",
-    "feed_forward.up_proj",
-    "feed_forward.down_proj",
-)
 
 
 def check_model(model: Model) -> None:
@@ -213,7 +204,8 @@ def check_end_of_turn(texts: Iterable[str], *, tokenizer: Tokenizer) -> None:
 
 
 def check_recipe(recipe: RecipeRecord, *, config: ModelConfig) -> None:
-    expected = dict.fromkeys(_LAYER_KINDS, config.num_layers) | {"embedding": 1} | ({} if config.tied else {"head": 1})
+    tables = {"embedding": 1} if config.tied else {"embedding": 1, "head": 1}
+    expected = dict.fromkeys(config.layer_matrices, config.num_layers) | tables
     exceptions = Counter(layer_kind(name) for name in recipe.exceptions)
     for section, names in (("layers", recipe.layers), ("exceptions", exceptions)):
         if unknown := sorted(set(names) - set(expected)):

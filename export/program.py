@@ -108,7 +108,7 @@ class Program(nn.Module):
     def __init__(self, model: Transformer, *, context: int, chunk: int, bounded: bool, cache_dtype: CacheDtype) -> None:
         super().__init__()
         config = model.config
-        self.model, self.chunk, self.context = model, chunk, context
+        self.model, self.chunk = model, chunk
         self.table = ExportTable(model.embedding) if isinstance(model.embedding, QuantizedEmbedding) else None
         self.shapes: list[CacheShape] = []  # one a layer
         self.caches = nn.ModuleList()
@@ -143,6 +143,7 @@ class Program(nn.Module):
         shapes = list(dict.fromkeys(self.shapes))
         guard = position < 0
         masks: dict[CacheShape, tuple[Tensor, Tensor]] = {}
+        positions_T = position + offsets_T
         last = position + offsets_T.shape[0] - 1
         for shape in shapes:
             if shape.wraps:
@@ -151,7 +152,6 @@ class Program(nn.Module):
                 masks[shape] = (wrapped, -hidden)
                 guard = torch.logical_or(guard, masks[shape][1][0, :1] > 0)
         for shape in shapes:
-            positions_T = position + offsets_T
             indices = (positions_T % shape.slots if shape.wraps else positions_T).unsqueeze(0)
             made = masks.get(shape)
             steps[shape] = Step(

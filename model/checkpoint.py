@@ -48,20 +48,12 @@ def find_preset_name(config: ModelConfig) -> str | None:
 
 def float_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a float checkpoint's tensors, in the order in which they are written."""
-    dim, queries, keys = config.dim, config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    dim, matrices = config.dim, config.layer_matrices
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (config.vocab_size, dim)}
     for i in range(config.num_layers):
-        shapes |= {
-            f"layers.{i}.attention_norm.weight": (dim,),
-            f"layers.{i}.attention.q_proj.weight": (queries, dim),
-            f"layers.{i}.attention.k_proj.weight": (keys, dim),
-            f"layers.{i}.attention.v_proj.weight": (keys, dim),
-            f"layers.{i}.attention.o_proj.weight": (dim, queries),
-            f"layers.{i}.feed_forward_norm.weight": (dim,),
-            f"layers.{i}.feed_forward.gate_proj.weight": (config.ffn_dim, dim),
-            f"layers.{i}.feed_forward.up_proj.weight": (config.ffn_dim, dim),
-            f"layers.{i}.feed_forward.down_proj.weight": (dim, config.ffn_dim),
-        }
+        for block in ("attention", "feed_forward"):
+            shapes[f"layers.{i}.{block}_norm.weight"] = (dim,)
+            shapes |= {f"layers.{i}.{n}.weight": shape for n, shape in matrices.items() if n.startswith(f"{block}.")}
     shapes["norm.weight"] = (dim,)
     if not config.tied:
         shapes["head.weight"] = (config.vocab_size, dim)

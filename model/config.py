@@ -101,9 +101,22 @@ class ModelConfig:
         return layer not in self.no_rope_layers
 
     @property
+    def layer_matrices(self) -> dict[str, tuple[int, int]]:
+        """Name and (N rows, K columns) of each matrix of one layer, in the order in which a layer uses them."""
+        wide, narrow = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        return {
+            "attention.q_proj": (wide, self.dim),
+            "attention.k_proj": (narrow, self.dim),
+            "attention.v_proj": (narrow, self.dim),
+            "attention.o_proj": (self.dim, wide),
+            "feed_forward.gate_proj": (self.ffn_dim, self.dim),
+            "feed_forward.up_proj": (self.ffn_dim, self.dim),
+            "feed_forward.down_proj": (self.dim, self.ffn_dim),
+        }
+
+    @property
     def num_parameters(self) -> int:
-        attention = 2 * self.dim * self.num_heads * self.head_dim + 2 * self.dim * self.num_kv_heads * self.head_dim
-        layer = attention + 3 * self.dim * self.ffn_dim + 2 * self.dim
+        layer = sum(rows * columns for rows, columns in self.layer_matrices.values()) + 2 * self.dim
         tables = self.vocab_size * self.dim * (1 if self.tied else 2)
         return tables + self.num_layers * layer + self.dim
 

@@ -48,10 +48,6 @@ class NativeStats:
     decode_ms: float  # of the new tokens after the first
 
     @property
-    def prefill_tokens_per_s(self) -> float | None:
-        return 1000 * self.prompt_tokens / self.prompt_ms if self.prompt_ms else None
-
-    @property
     def decode_tokens_per_s(self) -> float | None:
         return 1000 * (self.new_tokens - 1) / self.decode_ms if self.decode_ms else None
 

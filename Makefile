@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := chat model quant export evaluation benchmarks cli
+CODE := chat model quant train export evaluation benchmarks cli
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p .ci/is_usable_python.py 2>/dev/null && { command -v $$p; break; }; done)
 

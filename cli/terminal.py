@@ -21,7 +21,7 @@ from model.files import dump_json
 CLEAR_LINE = "\r\033[K"
 
 # The packages whose log records are the program's own words.
-OWN_LOGGERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "pocketlm", "quant")
+OWN_LOGGERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "pocketlm", "quant", "train")
 
 
 class OwnLog(logging.StreamHandler[TextIO]):

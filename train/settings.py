@@ -1,0 +1,246 @@
+"""The settings of a training run, as data: what a run file may say, in which units, and within which bounds.
+
+Loads without torch. How a file becomes these settings stands in train/run_file.py.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from model.config import ModelConfig, find_preset
+
+OBJECTIVES = ("next-token",)
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """The shape to train: exactly one of a preset's name and a shape of one's own.
+
+    Raises:
+        ValueError: both or neither are given, or the preset is unknown.
+    """
+
+    preset: str | None = None
+    config: ModelConfig | None = None
+
+    def __post_init__(self) -> None:
+        if (self.preset is None) == (self.config is None):
+            raise ValueError('[model] needs exactly one of preset = "..." and a [model.config] table')
+        if self.preset is not None:
+            find_preset(self.preset)
+
+    @property
+    def shape(self) -> ModelConfig:
+        if self.config is not None:
+            return self.config
+        assert self.preset is not None
+        return find_preset(self.preset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSettings:
+    """Where the tokenizer comes from.
+
+    Raises:
+        ValueError: a folder together with a vocabulary size, or a size below the 256 bytes and the special tokens.
+    """
+
+    folder: str | None = None  # a checkpoint or Hugging Face folder whose tokenizer is taken; none: train one
+    vocab_size: int | None = None  # of a trained one, special tokens included; none: the model's
+    train_bytes: int = 256 << 20  # of text at most that the tokenizer is trained on
+
+    def __post_init__(self) -> None:
+        if self.folder is not None and self.vocab_size is not None:
+            raise ValueError("tokenizer.vocab_size is for a tokenizer that is trained; leave it out beside folder")
+        if self.vocab_size is not None:
+            _at_least("tokenizer.vocab_size", self.vocab_size, 258)  # 256 bytes, begin and end of a text
+        _at_least("tokenizer.train_bytes", self.train_bytes, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which text, and which of its documents are held out.
+
+    A source is a file or a folder of text, JSON lines (.jsonl) or parquet; "python:stdlib", the standard library's
+    modules of the Python that runs; or "hf:NAME" or "hf:NAME:CONFIG", a Hugging Face dataset, streamed.
+
+    Raises:
+        ValueError: no source, or a number out of range.
+    """
+
+    sources: tuple[str, ...]
+    include: tuple[str, ...] = ()  # patterns of file names that are read in folders; none: .txt .md .py .jsonl .parquet
+    exclude: tuple[str, ...] = ()  # patterns of paths inside a folder that are left out, e.g. "encodings/*"
+    field: str = "text"  # of JSON lines, parquet and datasets
+    split: str = "train"  # of Hugging Face datasets
+    max_documents: int | None = None  # of each Hugging Face dataset
+    held_out_every: int = 20  # every n-th document is held out, the n-th first; 0: none
+    shard_tokens: int = 1 << 24  # tokens in a file at most
+    tokens: str | None = None  # a folder that keeps the tokenized text for several runs; none: the run's own
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError('data.sources names no text; give files, folders, "python:stdlib" or "hf:NAME"')
+        _at_least("data.held_out_every", self.held_out_every, 0)
+        if self.held_out_every == 1:
+            raise ValueError("data.held_out_every = 1 would hold out every document; 0 turns it off, 20 keeps 5 %")
+        _at_least("data.shard_tokens", self.shard_tokens, 1)
+        if self.max_documents is not None:
+            _at_least("data.max_documents", self.max_documents, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """AdamW (arXiv 1711.05101) under a linear warm-up and a cosine to `min_lr` (arXiv 1608.03983).
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    lr: float = 1e-3  # at the end of the warm-up
+    min_lr: float = 1e-4  # at the last step
+    warmup_steps: int = 100
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1  # of matrices; norms have none
+    clip: float = 1.0  # bound of the gradient's 2-norm over all parameters
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "eps", "clip"):
+            _number(f"optimizer.{name}", getattr(self, name), above=0.0)
+        for name in ("min_lr", "weight_decay"):
+            _number(f"optimizer.{name}", getattr(self, name))
+        for name in ("beta1", "beta2"):
+            _number(f"optimizer.{name}", getattr(self, name), below=1.0)
+        if self.min_lr > self.lr:
+            raise ValueError(f"optimizer.min_lr {self.min_lr} is above optimizer.lr {self.lr}")
+        _at_least("optimizer.warmup_steps", self.warmup_steps, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How long, in which pieces and on what the model is trained.
+
+    Raises:
+        ValueError: a number out of range, or pieces that do not divide each other.
+    """
+
+    steps: int
+    window: int  # tokens that the model sees at once
+    batch_tokens: int  # predicted in one step of the optimizer
+    micro_batch_tokens: int | None = None  # that are in memory at once; none: the whole batch
+    final_window: int | None = None  # of the last `final_steps` steps, to reach the whole context
+    final_steps: int = 0
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products; weights are always float32
+    device: str = "cpu"  # cpu, cuda, or auto: cuda where there is one
+    threads: int = 0  # of the CPU; 0: as many as it has. The last bits of a run depend on it
+    evaluate_every: int = 100  # steps; 0: at the end only
+    evaluate_tokens: int = 65_536  # of the held-out text, each time
+    save_every: int = 100  # steps
+    keep: int = 2  # newest states that stay on disk
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "window", "batch_tokens", "save_every", "evaluate_tokens"):
+            _at_least(f"train.{name}", getattr(self, name), 1)
+        for name in ("final_steps", "seed", "threads", "evaluate_every"):
+            _at_least(f"train.{name}", getattr(self, name), 0)
+        _at_least("train.keep", self.keep, 2)  # the newest may be damaged
+        if (self.final_window is None) != (self.final_steps == 0):
+            raise ValueError("train.final_window and train.final_steps come together; give both or neither")
+        if self.final_window is not None:
+            _at_least("train.final_window", self.final_window, 1)
+        if self.final_steps > self.steps:
+            raise ValueError(f"train.final_steps {self.final_steps} is more than train.steps {self.steps}")
+        for window in self.windows:
+            for name, tokens in (("batch_tokens", self.batch_tokens), ("micro_batch_tokens", self.micro_batch)):
+                if tokens % window:
+                    raise ValueError(f"train.{name} {tokens} is not a multiple of a window of {window} tokens")
+        if self.batch_tokens % self.micro_batch:
+            raise ValueError(
+                f"train.batch_tokens {self.batch_tokens} is not a multiple of train.micro_batch_tokens "
+                f"{self.micro_batch}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"train.precision is {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        if self.device not in ("cpu", "cuda", "auto"):
+            raise ValueError(f"train.device is {self.device!r}; known: cpu, cuda, auto")
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        return (self.window,) if self.final_window is None else (self.window, self.final_window)
+
+    @property
+    def micro_batch(self) -> int:
+        return self.micro_batch_tokens if self.micro_batch_tokens is not None else self.batch_tokens
+
+    def window_of(self, step: int) -> int:
+        """Tokens in a window at a step, counted from 1."""
+        if self.final_window is not None and step > self.steps - self.final_steps:
+            return self.final_window
+        return self.window
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """A whole run.
+
+    Raises:
+        ValueError: parts that do not fit together.
+    """
+
+    name: str  # the run file's, without its ending: the output folder's name where none is given
+    model: ModelSettings
+    data: DataSettings
+    train: LoopSettings
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    objective: str = "next-token"
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"objective is {self.objective!r}; known: {', '.join(OBJECTIVES)}")
+        shape = self.model.shape
+        for window in self.train.windows:
+            if window > shape.max_context:
+                raise ValueError(
+                    f"a window of {window} tokens is longer than the model's context of {shape.max_context}; "
+                    "lower train.window, or raise max_context in [model.config]"
+                )
+        if self.optimizer.warmup_steps > self.train.steps:
+            raise ValueError(
+                f"optimizer.warmup_steps {self.optimizer.warmup_steps} is more than train.steps {self.train.steps}"
+            )
+        if (self.tokenizer.vocab_size or 0) > shape.vocab_size:
+            raise ValueError(
+                f"tokenizer.vocab_size {self.tokenizer.vocab_size} is more than the model's {shape.vocab_size} entries"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Every setting with its value, defaults included; what the state of a run is checked against."""
+        data = dataclasses.asdict(self)
+        if self.model.config is not None:
+            data["model"]["config"] = self.model.config.to_json()
+        data["data"] = {k: list(v) if isinstance(v, tuple) else v for k, v in data["data"].items()}
+        return data
+
+
+def _at_least(name: str, value: Any, least: int) -> None:
+    if type(value) is not int:
+        raise ValueError(f"{name} is {value!r}; it must be an integer")
+    if value < least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}")
+
+
+def _number(name: str, value: Any, *, above: float | None = None, below: float = math.inf) -> None:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number")
+    least = 0.0 if above is None else above
+    if value < least or (above is not None and value == above) or value >= below:
+        bound = f"above {above:g}" if above is not None else "at least 0"
+        raise ValueError(
+            f"{name} is {value}; it must be {bound}" + (f" and below {below:g}" if below < math.inf else "")
+        )

@@ -54,13 +54,10 @@ class TrainProgress:
             self._show()
 
     def evaluated(self, record: dict[str, Any]) -> None:
-        """After an evaluation: its record (step, held_out_loss, held_out_bits_per_byte)."""
+        """After an evaluation: its record (step, held_out_loss in nats a token)."""
         if not self._is_screen and not self._is_shown:
             self._show()
-        self.note(
-            f"step {record['step']:,}: held-out loss {record['held_out_loss']:.4f}, "
-            f"{record['held_out_bits_per_byte']:.4f} bits a byte"
-        )
+        self.note(f"step {record['step']:,}: held-out loss {record['held_out_loss']:.4f}")
 
     def saved(self, step: int, path: Path) -> None:
         """After a state went to disk. The first is announced with its place, the others stand in the progress."""

@@ -43,23 +43,24 @@ def write_plot(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
 
     Args:
         metrics: as of `train.metrics.read_metrics`; records of steps have "step", "loss" (nats a token), "lr",
-            "tokens" and "tokens_per_second", those of evaluations "step", "held_out_loss" (nats a token) and
-            "held_out_bits_per_byte". Others are passed over.
+            "tokens" and "tokens_per_second", those of evaluations "step" and "held_out_loss" (nats a token). The
+            event "done" may have the checkpoint's "held_out_bits_per_byte". Others are passed over.
 
     Raises:
         ValueError: there is no step to draw, or something is in the way of the path.
         EnvironmentFault: matplotlib is missing, or the place cannot be written.
     """
-    steps = [record for record in metrics if "loss" in record]
-    held_out = [record for record in metrics if "held_out_loss" in record]
+    steps = [record for record in metrics if "step" in record and "loss" in record]
+    held_out = [record for record in metrics if "step" in record and "held_out_loss" in record]
+    done = next((record for record in metrics if record.get("event") == "done"), {})
     if not steps:
         raise ValueError(f"{path} was not drawn: the metrics hold no step yet")
-    svg = _draw(steps, held_out, title)
+    svg = _draw(steps, held_out, _caption(steps, held_out, done), title)
     with atomic_output(path, overwrite=True, folder=False) as partial:
         partial.write_text(svg, encoding="utf-8")
 
 
-def _draw(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], title: str) -> str:
+def _draw(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], caption: str, title: str) -> str:
     try:
         import matplotlib.style
         from matplotlib.figure import Figure
@@ -72,10 +73,10 @@ def _draw(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], title: st
         warnings.filterwarnings("ignore", message="Glyph")  # the viewer's fonts draw the text
         figure = Figure(figsize=(9, 6.4), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-        figure.supxlabel(_caption(steps, held_out), x=0.01, ha="left", fontsize=9)
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=9)
         _draw_axes(figure, steps, held_out)
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return _with_words(file.getvalue(), title, _description(steps, held_out))
+    return _with_words(file.getvalue(), title, f"{_description(steps, held_out)} Final figures: {caption}.")
 
 
 def _draw_axes(figure: "Figure", steps: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> None:
@@ -139,18 +140,16 @@ def _thinned(numbers: list[int], values: list[float]) -> tuple[list[int], list[f
     return xs, ys
 
 
-def _caption(steps: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> str:
+def _caption(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], done: dict[str, Any]) -> str:
     """The final figures in one line."""
     last, span = steps[-1], _span(len(steps))
     loss = [record["loss"] for record in steps[-span:]]
     rates = sorted(record["tokens_per_second"] for record in steps)
     parts = [f"step {last['step']:,}", f"{last['tokens']:,} tokens", f"loss {sum(loss) / len(loss):.3f} (last {span})"]
     if held_out:
-        final = held_out[-1]
-        parts.append(
-            f"held-out loss {final['held_out_loss']:.3f} nats per token, "
-            f"{final['held_out_bits_per_byte']:.3f} bits per byte"
-        )
+        parts.append(f"held-out loss {held_out[-1]['held_out_loss']:.3f} nats per token")
+    if "held_out_bits_per_byte" in done:
+        parts.append(f"checkpoint {done['held_out_bits_per_byte']:.3f} bits per held-out byte")
     return " · ".join([*parts, f"{rates[len(rates) // 2]:,.0f} tokens/s"])
 
 
@@ -169,10 +168,7 @@ def _description(steps: list[dict[str, Any]], held_out: list[dict[str, Any]]) ->
             f"{held_out[-1]['held_out_loss']:.3f} at step {held_out[-1]['step']:,}, "
             f"lowest {best['held_out_loss']:.3f} at step {best['step']:,}."
         )
-    words.append(
-        f"Learning rate: highest {top['lr']:.3g} at step {top['step']:,}, {last['lr']:.3g} at the end. "
-        f"Final figures: {_caption(steps, held_out)}."
-    )
+    words.append(f"Learning rate: highest {top['lr']:.3g} at step {top['step']:,}, {last['lr']:.3g} at the end.")
     return " ".join(words)
 
 

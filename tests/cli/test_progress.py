@@ -40,7 +40,7 @@ def record(step, loss=2.5, rate=12_345.6):
 
 
 def evaluated(step):
-    return {"step": step, "held_out_loss": 3.25, "held_out_bits_per_byte": 1.5, "held_out_tokens": 64}
+    return {"step": step, "held_out_loss": 3.25, "held_out_tokens": 64}
 
 
 def display(err, own_log=None):
@@ -133,7 +133,7 @@ def test_an_evaluation_stays_above_the_live_line():
     progress.step(record(100), steps=1000)
     progress.evaluated(evaluated(100))
     first, second = seen(progress._terminal.err)
-    assert first == "step 100: held-out loss 3.2500, 1.5000 bits a byte"
+    assert first == "step 100: held-out loss 3.2500"
     assert "100/1,000" in second
 
 
@@ -173,7 +173,7 @@ def test_without_a_terminal_an_evaluation_follows_the_line_of_its_step():
     progress.evaluated(evaluated(2))
     lines = progress._terminal.err.getvalue().splitlines()
     assert [line.split("  ")[0] for line in lines[:2]] == ["step 1/100", "step 2/100"]
-    assert lines[2] == lines[3] == "step 2: held-out loss 3.2500, 1.5000 bits a byte"
+    assert lines[2] == lines[3] == "step 2: held-out loss 3.2500"
 
 
 def test_an_interrupted_run_leaves_its_newest_step():

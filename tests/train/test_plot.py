@@ -31,8 +31,8 @@ def records(count, evaluate_every=2):
             }
         )
         if step % evaluate_every == 0:
-            made.append({"step": step, "held_out_loss": 2.5, "held_out_bits_per_byte": 1.25, "held_out_tokens": 64})
-    return [*made, {"event": "done"}]
+            made.append({"step": step, "held_out_loss": 2.5, "held_out_tokens": 64})
+    return [*made, {"event": "done", "held_out_loss": 2.4, "held_out_bits_per_byte": 1.25}]
 
 
 def texts(path):
@@ -55,7 +55,7 @@ def test_the_picture_names_its_axes_units_curves_and_final_figures_as_text(tmp_p
         assert words in said
     (caption,) = [text for text in said if text.startswith("step 300")]
     assert "307,200 tokens" in caption
-    assert "held-out loss 2.500 nats per token, 1.250 bits per byte" in caption
+    assert "held-out loss 2.500 nats per token · checkpoint 1.250 bits per held-out byte" in caption
     assert "tokens/s" in caption
     last = [record["loss"] for record in records(300) if "loss" in record][-11:]
     assert f"loss {sum(last) / 11:.3f} (last 11)" in caption

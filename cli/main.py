@@ -12,6 +12,7 @@ from cli.demo import demo
 from cli.packages import export, inspect
 from cli.quality import evaluate
 from cli.talk import chat, generate
+from cli.training import train
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -45,7 +46,7 @@ def pocketlm() -> None:
     """
 
 
-for _command in (convert, quantize, export, generate, chat, inspect, evaluate, demo):
+for _command in (convert, quantize, export, generate, chat, inspect, evaluate, train, demo):
     pocketlm.add_command(_command)
 
 

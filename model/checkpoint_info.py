@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FORMAT = "pocketlm-checkpoint"
 VERSION = 1
-FAMILIES = ("llama4_text", "llama", "random")
+FAMILIES = ("llama4_text", "llama", "pocketlm", "random")  # "pocketlm": trained by `pocketlm train`
 
 _LICENCE = re.compile(r"(licen[sc]e|notice|use_policy)", re.IGNORECASE)
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -142,6 +142,7 @@ class LoopSettings:
     evaluate_tokens: int = 65_536  # of the held-out text, each time
     save_every: int = 100  # steps
     keep: int = 2  # newest states that stay on disk
+    checkpoint_dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights in the trained checkpoint
 
     def __post_init__(self) -> None:
         for name in ("steps", "window", "batch_tokens", "save_every", "evaluate_tokens"):
@@ -164,8 +165,9 @@ class LoopSettings:
                 f"train.batch_tokens {self.batch_tokens} is not a multiple of train.micro_batch_tokens "
                 f"{self.micro_batch}"
             )
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"train.precision is {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        for name in ("precision", "checkpoint_dtype"):
+            if getattr(self, name) not in PRECISIONS:
+                raise ValueError(f"train.{name} is {getattr(self, name)!r}; known: {', '.join(PRECISIONS)}")
         if self.device not in ("cpu", "cuda", "auto"):
             raise ValueError(f"train.device is {self.device!r}; known: cpu, cuda, auto")
 

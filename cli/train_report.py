@@ -1,0 +1,71 @@
+"""What `train` does and says at its end."""
+
+from pathlib import Path
+
+from cli.progress import TrainProgress
+from cli.report import Result, size
+from cli.terminal import Terminal
+from train.settings import RunSettings
+
+
+def run_training(
+    terminal: Terminal, settings: RunSettings, out: Path, *, base: Path, resume: bool, max_steps: int | None
+) -> Result:
+    """Trains, with a progress line on stderr."""
+    from train.loop import CHECKPOINT_FOLDER, train
+
+    display = TrainProgress(terminal)
+    try:
+        result = train(settings, out, base=base, resume=resume, max_steps=max_steps, display=display)
+    finally:
+        display.close()
+    checkpoint = out / CHECKPOINT_FOLDER
+    data = {
+        "output": str(out),
+        "step": result.step,
+        "steps": result.steps,
+        "checkpoint": str(checkpoint) if result.done is not None else None,
+        "figures": result.done,
+    }
+    if result.done is None:
+        return Result(
+            data=data,
+            lines=[
+                f"{out}: stopped after step {result.step} of {result.steps}",
+                "go on with the same command and --resume",
+            ],
+        )
+    lines = [f"{out}: {result.steps} steps, {settings.model.shape.num_parameters:,} parameters"]
+    figures = result.done
+    if "held_out_bits_per_byte" in figures:
+        lines.append(
+            f"held-out text: {figures['held_out_bits_per_byte']:.3f} bits per byte "
+            f"({figures['held_out_documents']} documents, {figures['held_out_bytes']:,} bytes)"
+        )
+    if "xz_each_bits_per_byte" in figures:
+        lines.append(
+            f"  xz -9e of the same bytes: {figures['xz_each_bits_per_byte']:.3f} one by one, "
+            f"{figures['xz_together_bits_per_byte']:.3f} in one"
+        )
+    return Result(data=data, lines=[*lines, f"next: pocketlm quantize {checkpoint} quantized/"])
+
+
+def plan_run(settings: RunSettings, out: Path, *, base: Path) -> Result:
+    """Every setting, and what the run needs."""
+    from train.cost import estimate_cost
+
+    cost = estimate_cost(settings)
+    data = {"dry_run": True, "output": str(out), "settings": settings.to_json(), "estimate": cost.to_json()}
+    lines = [f"would train in {out}; nothing was written"]
+    for table, values in settings.to_json().items():
+        if not isinstance(values, dict):
+            lines.append(f"  {table} = {values!r}")
+            continue
+        lines += [f"  {table}.{key} = {value!r}" for key, value in values.items() if value is not None]
+    lines += [
+        f"parameters: {cost.parameters:,}",
+        f"tokens: {cost.tokens:,} in {settings.train.steps:,} steps",
+        f"memory: about {size(cost.memory_bytes)} on {cost.device}",
+        f"time: about {cost.seconds / 3600:.1f} h on this machine as it is now ({cost.basis})",
+    ]
+    return Result(data=data, lines=lines)

@@ -1,0 +1,55 @@
+"""The command `train`."""
+
+from pathlib import Path
+
+import click
+
+from cli.command import PocketCommand
+from cli.options import PATH, json_option
+from cli.terminal import Terminal
+
+
+@click.command(
+    cls=PocketCommand,
+    short_help="Run file to trained checkpoint.",
+    example=(
+        "pocketlm train train/runs/nano.toml runs/nano\n"
+        "pocketlm train train/runs/nano.toml runs/nano --resume\n"
+        "pocketlm train my.toml --set train.steps=500 --dry-run"
+    ),
+)
+@click.argument("run_file", metavar="RUN.toml", type=PATH)
+@click.argument("out", required=False, type=PATH)
+@click.option("--resume", is_flag=True, help="Go on from the newest whole state in OUT.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Change one setting of the run file.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Stop after this step; the schedule stays the run's.")
+@click.option("--dry-run", is_flag=True, help="Print every setting and what the run needs; write nothing.")
+@json_option
+@click.pass_obj
+def train(
+    terminal: Terminal,
+    run_file: Path,
+    out: Path | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+    max_steps: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train a model as RUN.toml says, in the folder OUT (default: runs/ and the run file's name).
+
+    OUT gets metrics.jsonl, loss.svg, the states to resume from and, at the end, checkpoint/ for `pocketlm quantize`.
+    """
+    from train.run_file import read_run
+
+    settings = read_run(run_file, overrides)
+    target = out if out is not None else Path("runs") / settings.name
+    if dry_run:
+        from cli.train_report import plan_run
+
+        result = plan_run(settings, target, base=run_file.parent)
+    else:
+        from cli.train_report import run_training
+
+        result = run_training(terminal, settings, target, base=run_file.parent, resume=resume, max_steps=max_steps)
+    terminal.result(result.data, result.lines, as_json=as_json)

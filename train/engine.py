@@ -1,0 +1,173 @@
+"""The model and its optimizer: one step, one evaluation, and all of it as named tensors for the state on disk.
+
+Shapes: B sequences, T tokens of a window, C model width, V vocabulary.
+"""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.transformer import Transformer
+from train.schedule import learning_rate
+from train.settings import RunSettings
+
+_INIT_STD = 0.02  # Llama's `initializer_range`
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def new_model(config: ModelConfig, *, seed: int) -> Transformer:
+    """A model with seeded weights: matrices normal with deviation 0.02, norms 1.
+
+    The projections that write into the residual stream are divided by sqrt(2 * layers) (GPT-2, section 2.3).
+    """
+    with torch.device("meta"):
+        model = Transformer(config)
+    model.to_empty(device="cpu")
+    if config.tied:
+        model.head.weight = model.embedding.weight
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                parameter.fill_(1.0)
+                continue
+            is_last = name.endswith(("o_proj.weight", "down_proj.weight"))
+            std = _INIT_STD / math.sqrt(2 * config.num_layers) if is_last else _INIT_STD
+            parameter.normal_(std=std, generator=generator)
+    return model
+
+
+def find_device(name: str) -> torch.device:
+    """The device that a run file names.
+
+    Raises:
+        ValueError: cuda, where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError('train.device is "cuda" and torch finds no GPU here; set it to "cpu" or "auto"')
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device, threads: int) -> Iterator[int]:
+    """Makes a run repeat bit for bit on a CPU with the same number of threads, which it yields."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds faults of operators, at a price
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
+class Engine:
+    """Trains one model with AdamW (fused)."""
+
+    def __init__(self, settings: RunSettings, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        torch.manual_seed(settings.train.seed)
+        self.model = new_model(settings.model.shape, seed=settings.train.seed).to(device)
+        self.parameters = dict(self.model.named_parameters())  # a tied table comes once
+        optimizer = settings.optimizer
+        matrices = [p for p in self.parameters.values() if p.dim() > 1]
+        vectors = [p for p in self.parameters.values() if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            lr=optimizer.lr,
+            betas=(optimizer.beta1, optimizer.beta2),
+            eps=optimizer.eps,
+            fused=True,
+        )
+
+    def step(self, batch: Tensor, step: int) -> dict[str, float]:
+        """One step of the optimizer.
+
+        Args:
+            batch: int64 [B, T + 1]; [:, :-1] predict [:, 1:].
+            step: counted from 1.
+
+        Returns:
+            loss in nats a token, lr, and grad_norm before clipping.
+
+        Raises:
+            FloatingPointError: loss or gradient are not finite; the weights have not been changed.
+        """
+        loop, optimizer = self.settings.train, self.settings.optimizer
+        pieces = batch.split(loop.micro_batch // (batch.shape[1] - 1))
+        loss = 0.0
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        for piece in pieces:
+            share = self.loss(piece.to(self.device)) / len(pieces)
+            loss += float(share.detach())
+            if not math.isfinite(loss):
+                raise FloatingPointError("the loss is not finite")
+            share.backward()
+        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), optimizer.clip))
+        if not math.isfinite(norm):
+            raise FloatingPointError("the gradient is not finite")
+        rate = learning_rate(optimizer, step, loop.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return {"loss": loss, "lr": rate, "grad_norm": norm}
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Mean cross-entropy of next tokens in nats; batch int64 [B, T + 1]."""
+        is_half = self.settings.train.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_half):
+            logits_BTV = self.model(batch[:, :-1])
+        return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), batch[:, 1:].flatten())
+
+    def evaluate(self, batches: Iterable[Tensor]) -> tuple[float, int]:
+        """Mean loss over batches of int64 [B, T + 1] without a gradient, and the tokens that were scored."""
+        total, tokens = 0.0, 0
+        self.model.eval()
+        with torch.no_grad():
+            for batch in batches:
+                count = batch[:, 1:].numel()
+                total += float(self.loss(batch.to(self.device))) * count
+                tokens += count
+        return total / tokens, tokens
+
+    def is_finite(self) -> bool:
+        return all(bool(torch.isfinite(p).all()) for p in self.parameters.values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, moments and random numbers by name."""
+        state: dict[str, Tensor] = {f"model.{name}": p for name, p in self.parameters.items()}
+        for name, p in self.parameters.items():
+            state |= {f"adam.{moment}.{name}": self.optimizer.state[p][moment] for moment in _MOMENTS}
+        state["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            state["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes up what `tensors` gave.
+
+        Raises:
+            ValueError: the state is of another model.
+        """
+        expected = {f"model.{name}": tuple(p.shape) for name, p in self.parameters.items()}
+        found = {name: tuple(t.shape) for name, t in tensors.items() if name.startswith("model.")}
+        if found != expected:
+            raise ValueError("the state on disk is of another model; start this run in another output folder")
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(tensors[f"model.{name}"])
+                self.optimizer.state[p] = {
+                    moment: tensors[f"adam.{moment}.{name}"].to(self.device, copy=True) for moment in _MOMENTS
+                }
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)

@@ -184,22 +184,32 @@ def load_model(folder: Path, dtype: "torch.dtype | None" = None) -> "Transformer
 def adopt_tokenizer(source: Path, target: Path, vocab_size: int) -> "TokenizerSpec | None":
     """Copies a folder's tokenizer into a checkpoint folder and writes its declarative chat template beside it.
 
+    A tiktoken file becomes a tokenizer.json with the same ids: the phones' reader splits the file itself wrongly.
+
     Returns:
         The tokenizer's description, or None (nothing is written) when `source` has no tokenizer.
 
     Raises:
-        ValueError: tokenizer and vocabulary disagree.
+        ValueError: tokenizer and vocabulary disagree, or a tiktoken file is damaged or of an unknown vocabulary.
+        GateError: the tokenizer.json made from a tiktoken file has other ids than tiktoken.
     """
+    from model.template import derive_template
     from model.tokenizer import read_tokenizer_spec
+    from model.tokenizer_files import find_tokenizer_file
 
-    spec = read_tokenizer_spec(source, vocab_size=vocab_size)
+    found, made = find_tokenizer_file(source), None
+    if found is not None and found[1] == "tiktoken":
+        from model.tiktoken_json import write_tokenizer_json
+
+        made = target / "tokenizer.json"
+        write_tokenizer_json(found[0], made, vocab_size=vocab_size)
+    spec = read_tokenizer_spec(source, vocab_size=vocab_size, made=made)
     if spec is None:
         _log.warning("%s has no tokenizer: the checkpoint takes token ids only", source)
         return None
-    shutil.copyfile(source / spec.file, target / spec.file)
-    from model.template import derive_template
-
-    template = derive_template(source, spec)
+    if made is None:
+        shutil.copyfile(source / spec.file, target / spec.file)
+    template = derive_template(source, spec, tokenizer=target)
     (target / TEMPLATE_FILE).write_text(dump_json(template.to_json()), encoding="utf-8")
     _log.info("tokenizer: %s, %d entries", spec.file, spec.vocab_size)
     return spec

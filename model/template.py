@@ -37,7 +37,9 @@ _SHAPES = ("u", "su", "ua", "sua", "uau", "suau", "uauaua", "uauauau", "suauauau
 _NAMES = {"s": "system", "u": "user", "a": "assistant"}
 
 
-def derive_template(folder: Path, spec: TokenizerSpec | None) -> ChatTemplate | CompletionOnly:
+def derive_template(
+    folder: Path, spec: TokenizerSpec | None, *, tokenizer: Path | None = None
+) -> ChatTemplate | CompletionOnly:
     """The declarative chat template of a Hugging Face folder, or why it has none.
 
     BOS is the tokenizer's business (`TokenizerSpec`): where the spec adds one, a BOS written by the template is left
@@ -46,6 +48,7 @@ def derive_template(folder: Path, spec: TokenizerSpec | None) -> ChatTemplate | 
     Args:
         folder: holds chat_template.jinja, or tokenizer_config.json with `chat_template`.
         spec: the folder's tokenizer.
+        tokenizer: the folder of the tokenizer's file, if it is another.
     """
     source = read_source(folder)
     if source is None:
@@ -56,7 +59,7 @@ def derive_template(folder: Path, spec: TokenizerSpec | None) -> ChatTemplate | 
         jinja = JinjaTemplate(source, token_texts(folder), bos=_added_bos(spec))
         template = _derive(jinja, spec)
         _prove(template, jinja)
-        _check_tokens(template, folder, spec)
+        _check_tokens(template, tokenizer or folder, spec)
     except Inexpressible as reason:
         return CompletionOnly(reason=str(reason))
     return template

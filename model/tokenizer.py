@@ -125,16 +125,17 @@ def load_tokenizer(folder: Path, spec: TokenizerSpec) -> Tokenizer:
     return SentencePieceTokenizer(folder / spec.file, bos_id=spec.bos_id, num_bos=spec.num_bos)
 
 
-def read_tokenizer_spec(folder: Path, *, vocab_size: int) -> TokenizerSpec | None:
+def read_tokenizer_spec(folder: Path, *, vocab_size: int, made: Path | None = None) -> TokenizerSpec | None:
     """The tokenizer facts of a Hugging Face or pocketlm folder, or None where it has no tokenizer.
 
     Args:
         folder: holds tokenizer.json (preferred) or a sentencepiece tokenizer.model, and the configuration files.
         vocab_size: rows of the model's embedding table.
+        made: a tokenizer.json elsewhere that was made from the folder's tiktoken file.
 
     Raises:
-        ValueError: a file is unreadable, the tokenizer has ids that the model lacks, a stop id is out of range, or
-            the tokenizer wants a BOS that the phones' reader cannot write.
+        ValueError: a file is unreadable, the tokenizer has ids that the model lacks, a stop id is out of range, the
+            tokenizer wants a BOS that the phones' reader cannot write, or it is a tiktoken file.
     """
     if (folder / "checkpoint.json").is_file():
         entry = read_optional(folder / "checkpoint.json").get("tokenizer")
@@ -143,10 +144,15 @@ def read_tokenizer_spec(folder: Path, *, vocab_size: int) -> TokenizerSpec | Non
         spec = TokenizerSpec.from_json(entry)
         _check_ids(folder, spec, [(i, "checkpoint.json") for i in spec.stop_ids], vocab_size)
         return spec
-    found = find_tokenizer_file(folder)
+    found = find_tokenizer_file(folder) if made is None else (made, "hf")
     if found is None:
         return None
     file, kind = found
+    if kind == "tiktoken":
+        raise ValueError(
+            f"{file} holds tiktoken ranks, which the phones' reader splits wrongly; `pocketlm convert` makes a "
+            "tokenizer.json of it: take the tokenizer from the checkpoint that it writes"
+        )
     spec, stops = (_hf_spec if kind == "hf" else _sentencepiece_spec)(folder, file)
     _check_ids(folder, spec, stops, vocab_size)
     return spec

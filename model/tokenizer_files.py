@@ -16,12 +16,8 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 _TIKTOKEN_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?(\n|$)")
 
 
-def find_tokenizer_file(folder: Path) -> tuple[Path, Literal["hf", "sentencepiece"]] | None:
-    """The tokenizer file of a folder, or None if it has none.
-
-    Raises:
-        ValueError: the only file is of tiktoken ranks, which the phones' reader splits wrongly.
-    """
+def find_tokenizer_file(folder: Path) -> tuple[Path, Literal["hf", "sentencepiece", "tiktoken"]] | None:
+    """The tokenizer file of a folder, or None if it has none; tokenizer.json goes before tokenizer.model."""
     if (folder / "tokenizer.json").is_file():
         return folder / "tokenizer.json", "hf"
     file = folder / "tokenizer.model"
@@ -29,13 +25,7 @@ def find_tokenizer_file(folder: Path) -> tuple[Path, Literal["hf", "sentencepiec
         return None
     with file.open("rb") as stream:
         head = stream.read(512)
-    if _TIKTOKEN_LINE.match(head):
-        raise ValueError(
-            f"{file} holds tiktoken ranks (Llama 3's and 4's form), which the phones' reader splits "
-            "wrongly; put the model's tokenizer.json beside it, that is read instead "
-            "(pocketlm's own conversion arrives with a later issue)"
-        )
-    return file, "sentencepiece"
+    return file, "tiktoken" if _TIKTOKEN_LINE.match(head) else "sentencepiece"
 
 
 def read_optional(file: Path) -> dict[str, Any]:

@@ -200,8 +200,10 @@ def _fetched(step: Callable[[], Any], source: str) -> Any:
         return step()
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{source} cannot be read ({error}); check the name, its configuration and split") from None
-    except OSError as error:
-        raise EnvironmentFault(f"{source} cannot be fetched ({error}); check the network and run again") from None
+    except Exception as error:  # noqa: BLE001 (it passes on what its network libraries raise)
+        raise EnvironmentFault(
+            f"{source} cannot be fetched ({type(error).__name__}: {error}); check the network and run again"
+        ) from None
 
 
 def _library(name: str) -> Any:

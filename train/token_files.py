@@ -7,6 +7,7 @@ is unfinished. Until then `progress.json` says up to where the files hold whole 
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from model.files import atomic_output, dump_json, sha256_file
+from model.files import atomic_output, dump_json, read_json, sha256_file
 
 FORMAT = "pocketlm-tokens"
 VERSION = 1
@@ -91,7 +92,7 @@ class TokenWriter:
         for file in (*self._files.values(), self._documents):
             _synced(file)
         counts = {split: asdict(count) for split, count in self.counts.items()}
-        write_json(self._folder / PROGRESS, {**progress, "counts": counts, "documents_bytes": self._documents.tell()})
+        write_progress(self._folder, {**progress, "counts": counts, "documents_bytes": self._documents.tell()})
 
     def finish(self, index: dict[str, Any]) -> None:
         """Writes index.json with what the files hold."""
@@ -112,7 +113,7 @@ class TokenWriter:
             "documents_sha256": sha256_file(self._folder / DOCUMENTS),
             "splits": splits,
         }
-        write_json(self._folder / INDEX, index)
+        _write_json(self._folder / INDEX, index)
         (self._folder / PROGRESS).unlink()
 
     def close(self) -> None:
@@ -151,7 +152,43 @@ def _closed(file: BinaryIO) -> None:
         file.close()
 
 
-def write_json(path: Path, value: Any) -> None:
+def read_progress(folder: Path) -> dict[str, Any]:
+    """How far a tokenization came that has not ended; {} where none was begun.
+
+    Raises:
+        ValueError: the folder holds something else, or what another version wrote.
+    """
+    if (folder / PROGRESS).is_file():
+        progress = read_json(folder / PROGRESS)
+        if not isinstance(progress, dict) or (progress.get("format"), progress.get("version")) != (FORMAT, VERSION):
+            raise ValueError(f"{folder / PROGRESS} is not of this pocketlm; name another folder by data.tokens")
+        return progress
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder by data.tokens")
+    foreign = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
+    if foreign:
+        raise ValueError(f"{folder} holds {foreign[0]}, which is no part of tokens; name another by data.tokens")
+    return {}
+
+
+def write_progress(folder: Path, progress: dict[str, Any]) -> None:
+    """Replaces progress.json."""
+    _write_json(folder / PROGRESS, {"format": FORMAT, "version": VERSION, **progress})
+
+
+def clear(folder: Path) -> None:
+    """Removes what an unfinished tokenization left; progress.json, which says that it is ours, last."""
+    if not (folder / PROGRESS).is_file():
+        return
+    for split in SPLITS:
+        for path in folder.glob(f"{split}-*.bin"):
+            path.unlink()
+    (folder / DOCUMENTS).unlink(missing_ok=True)
+    shutil.rmtree(folder / TOKENIZER, ignore_errors=True)
+    (folder / PROGRESS).unlink()
+
+
+def _write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file at once."""
     with atomic_output(path, overwrite=True, folder=False) as partial:
         partial.write_text(dump_json(value), encoding="utf-8")

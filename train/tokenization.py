@@ -5,27 +5,36 @@ its hashes, and everything begins again.
 """
 
 import errno
-import hashlib
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from model.errors import EnvironmentFault
-from model.files import atomic_output, read_json, sha256_file
+from model.files import atomic_output, sha256_file
 from model.tokenizer import TokenizerSpec, read_tokenizer_spec
 from train.bpe import train_bpe
+from train.corpus import Corpus, Mark, Numbered, TextChanged, batches
 from train.encoding import DocumentEncoder
 from train.settings import DataSettings, TokenizerSettings
-from train.sources import Document, Dropped, read_documents
-from train.token_files import DOCUMENTS, PROGRESS, SPLITS, TOKENIZER, DocumentEntry, TokenWriter, token_type
+from train.sources import Dropped
+from train.token_files import (
+    TOKENIZER,
+    DocumentEntry,
+    TokenWriter,
+    clear,
+    read_progress,
+    token_type,
+    write_progress,
+)
 
 _BATCH_BYTES = 4 << 20  # of text that is tokenized at once
 _COMMIT_BYTES = 64 << 20  # of text between two notes of the progress
 _SECONDS_A_LINE = 5.0
+_ANY_SIZE = 1 << 31  # ids are compared with the model's table here, in the words of a run
 # What `read_tokenizer_spec` and `derive_template` read, in a Hugging Face folder and in a checkpoint of ours.
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -38,13 +47,6 @@ _TOKENIZER_FILES = (
     "chat_template.json",
     "checkpoint.json",
 )
-
-
-Mark = list[Any]  # a number of documents and a hash over them
-
-
-class _Changed(Exception):
-    """The text is not that of which a part was tokenized before."""
 
 
 def compared_settings(data: DataSettings, tokenizer: TokenizerSettings, vocab_size: int) -> dict[str, Any]:
@@ -68,15 +70,13 @@ def write_tokens(
     progress: Callable[[str], None],
 ) -> None:
     """Tokenizes into `folder`, or goes on where a killed process stood; see `train.tokens.prepare_tokens`."""
-    _check_folder(folder)
+    work = _Work(data, tokenizer, vocab_size=vocab_size, folder=folder, base=base, progress=progress)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        work = _Work(data, tokenizer, vocab_size=vocab_size, folder=folder, base=base, progress=progress)
         try:
             work.run()
-        except _Changed:
-            progress("the text has changed since a part of it was tokenized: beginning again")
-            _clear(folder)
+        except TextChanged:
+            progress("the text or the tokenizer has changed since a part was tokenized: beginning again")
+            clear(folder)
             work.run()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -108,10 +108,11 @@ class _Work:
         self._settings = compared_settings(data, tokenizer, vocab_size) | {"data.shard_tokens": data.shard_tokens}
 
     def run(self) -> None:
-        before = read_json(self._folder / PROGRESS) if (self._folder / PROGRESS).is_file() else {}
-        if before.get("settings") != self._settings:
-            _clear(self._folder)
+        before = read_progress(self._folder)
+        if before.get("settings") != self._settings or "tokenizer" not in before:
+            clear(self._folder)
             before = {}
+            write_progress(self._folder, {"settings": self._settings})  # the folder is ours from here on
         spec, tokenizer_read = self._make_tokenizer(before)
         facts = {
             "file": spec.file,
@@ -119,13 +120,10 @@ class _Work:
             "vocab_size": spec.vocab_size,
         }
         if before and before["tokenizer"] != facts:
-            raise _Changed
+            raise TextChanged
         note = {"settings": self._settings, "tokenizer": facts, "tokenizer_read": tokenizer_read}
         writer = TokenWriter(
-            self._folder,
-            dtype=token_type(spec.vocab_size),
-            shard_tokens=self._data.shard_tokens,
-            progress=before,
+            self._folder, dtype=token_type(spec.vocab_size), shard_tokens=self._data.shard_tokens, progress=before
         )
         try:
             dropped = self._write_documents(writer, spec, note, before)
@@ -142,58 +140,45 @@ class _Work:
         if self._tokenizer.folder is not None:
             with atomic_output(folder, overwrite=True, parts=_TOKENIZER_FILES) as partial:
                 _copy_tokenizer(self._base / self._tokenizer.folder, partial)
-            size = self._vocab_size
-        else:
-            size = self._tokenizer.vocab_size or self._vocab_size
-            if not before:
-                read = self._train_tokenizer(folder, size)
-        spec = read_tokenizer_spec(folder, vocab_size=size)
-        assert spec is not None
-        return spec, read
+        elif not before:
+            read = self._train_tokenizer(folder)
+        return read_tokenizer(folder, vocab_size=self._vocab_size), read
 
-    def _train_tokenizer(self, folder: Path, size: int) -> Mark:
+    def _train_tokenizer(self, folder: Path) -> Mark:
+        size = self._tokenizer.vocab_size or self._vocab_size
         self._progress(f"training a tokenizer of {size:,} tokens")
-        documents = _Documents(self._data, self._base)
+        corpus = Corpus(self._data, self._base)
         train_bpe(
-            (document.text for split, document in documents if split == "train"),
+            (document.text for split, document in corpus if split == "train"),
             vocab_size=size,
             folder=folder,
             max_bytes=self._tokenizer.train_bytes,
             progress=self._progress,
         )
-        return documents.mark
+        return corpus.mark
 
     def _write_documents(
         self, writer: TokenWriter, spec: TokenizerSpec, note: dict[str, Any], before: dict[str, Any]
     ) -> Dropped:
         """Appends what `before` does not hold yet."""
         encoder, speed = DocumentEncoder(self._folder / TOKENIZER, spec), _Speed(self._progress)
-        done, committed = before.get("read", [0])[0], 0
         marks = [mark for mark in (note["tokenizer_read"], before.get("read")) if mark]
-        documents = _Documents(self._data, self._base, marks)
+        corpus = Corpus(self._data, self._base, marks)
+        done = before["read"][0] if before else 0
         if not before:
-            writer.commit({**note, "read": documents.mark})
+            writer.commit({**note, "read": corpus.mark})
         elif done:
             self._progress(f"going on after {done:,} documents")
-        for batch in _batches(documents, after=done):
+        since_commit = 0
+        for batch in batches(itertools.islice(corpus, done, None), _BATCH_BYTES):
+            _append(writer, encoder, batch)
             size = sum(document.bytes for _, document in batch)
-            for (split, document), ids in zip(batch, encoder.encode([d.text for _, d in batch]), strict=True):
-                writer.append(
-                    DocumentEntry(
-                        name=document.name,
-                        split=split,
-                        bytes=document.bytes,
-                        sha256=document.sha256,
-                        tokens=len(ids),
-                    ),
-                    ids,
-                )
             speed.add(size, writer)
-            committed += size
-            if committed >= _COMMIT_BYTES:
-                writer.commit({**note, "read": documents.mark})
-                committed = 0
-        return documents.dropped
+            since_commit += size
+            if since_commit >= _COMMIT_BYTES:
+                writer.commit({**note, "read": corpus.mark})
+                since_commit = 0
+        return corpus.dropped
 
     def _check_counts(self, writer: TokenWriter) -> None:
         train, held_out = writer.counts["train"], writer.counts["held_out"]
@@ -206,49 +191,12 @@ class _Work:
             )
 
 
-class _Documents:
-    """All documents with their splits, checked against what was read of them before.
-
-    Args:
-        marks: what `mark` was then.
-    """
-
-    def __init__(self, data: DataSettings, base: Path, marks: Sequence[Mark] = ()) -> None:
-        self._data, self._base = data, base
-        self._marks = {number: digest for number, digest in marks}
-        self._hash = hashlib.sha256()
-        self.number = 0
-        self.dropped = Dropped()
-
-    @property
-    def mark(self) -> Mark:
-        """How many documents were read, and a hash over them."""
-        return [self.number, self._hash.hexdigest()]
-
-    def __iter__(self) -> Iterator[tuple[str, Document]]:
-        every = self._data.held_out_every
-        for document in read_documents(self._data, base=self._base, dropped=self.dropped):
-            self.number += 1
-            self._hash.update(bytes.fromhex(document.sha256))
-            if self._marks.pop(self.number, self._hash.hexdigest()) != self._hash.hexdigest():
-                raise _Changed
-            yield "held_out" if every and self.number % every == 0 else "train", document
-        if set(self._marks) - {0}:  # there were more
-            raise _Changed
-
-
-def _batches(documents: Iterable[tuple[str, Document]], *, after: int) -> Iterator[list[tuple[str, Document]]]:
-    """The documents from number `after` on, in pieces of a few megabytes."""
-    batch: list[tuple[str, Document]] = []
-    size = 0
-    for entry in itertools.islice(documents, after, None):
-        batch.append(entry)
-        size += entry[1].bytes
-        if size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _append(writer: TokenWriter, encoder: DocumentEncoder, batch: list[Numbered]) -> None:
+    for (split, document), ids in zip(batch, encoder.encode([d.text for _, d in batch]), strict=True):
+        entry = DocumentEntry(
+            name=document.name, split=split, bytes=document.bytes, sha256=document.sha256, tokens=len(ids)
+        )
+        writer.append(entry, ids)
 
 
 class _Speed:
@@ -285,6 +233,24 @@ def _summary(writer: TokenWriter, dropped: Dropped) -> str:
     )
 
 
+def read_tokenizer(folder: Path, *, vocab_size: int) -> TokenizerSpec:
+    """The facts of a tokenizer that stands among tokens.
+
+    Raises:
+        ValueError: it has more ids than the model has rows.
+    """
+    spec = read_tokenizer_spec(folder, vocab_size=_ANY_SIZE)
+    if spec is None:
+        raise ValueError(f"{folder} has lost its tokenizer; remove the folder of the tokens to have it made again")
+    if spec.vocab_size > vocab_size:
+        raise ValueError(
+            f"this is a run file for another vocabulary: the tokenizer in {folder} has {spec.vocab_size} ids, the "
+            f"model's table {vocab_size} rows; choose another tokenizer.folder or data.tokens, or give "
+            f"[model.config] vocab_size = {spec.vocab_size}"
+        )
+    return spec
+
+
 def _copy_tokenizer(source: Path, target: Path) -> None:
     """Copies the files that describe a folder's tokenizer."""
     if not source.is_dir():
@@ -292,29 +258,5 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
     for name in _TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    if read_tokenizer_spec(target, vocab_size=2**31) is None:
+    if read_tokenizer_spec(target, vocab_size=_ANY_SIZE) is None:
         raise ValueError(f"tokenizer.folder {source} holds no tokenizer; leave it out to have one trained")
-
-
-def _ours(folder: Path) -> list[Path]:
-    """What an unfinished tokenization leaves in a folder."""
-    shards = [path for split in SPLITS for path in folder.glob(f"{split}-*.bin")]
-    return [path for path in (*shards, *(folder / name for name in (DOCUMENTS, PROGRESS, TOKENIZER))) if path.exists()]
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; name a folder by data.tokens")
-    if folder.is_dir() and not (folder / PROGRESS).is_file():
-        ours = set(_ours(folder))
-        foreign = sorted(path.name for path in folder.iterdir() if path not in ours and not path.name.startswith("."))
-        if foreign:
-            raise ValueError(f"{folder} holds {foreign[0]}, which is no part of tokens; name another by data.tokens")
-
-
-def _clear(folder: Path) -> None:
-    for path in _ours(folder):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from model.files import read_json, sha256_file
-from model.tokenizer import TokenizerSpec, read_tokenizer_spec
+from model.tokenizer import TokenizerSpec
+from model.tokenizer_files import find_tokenizer_file
+from train.lock import folder_lock
 from train.settings import DataSettings, TokenizerSettings
 from train.token_files import (
     DOCUMENTS,
@@ -27,7 +29,7 @@ from train.token_files import (
     DocumentEntry,
     read_entries,
 )
-from train.tokenization import compared_settings, write_tokens
+from train.tokenization import compared_settings, read_tokenizer, write_tokens
 
 
 class TokenStream:
@@ -117,15 +119,20 @@ def prepare_tokens(
         EnvironmentFault: the disk is full, or a library or the network is missing.
     """
     if not (folder / INDEX).is_file():
-        write_tokens(data, tokenizer, vocab_size=vocab_size, folder=folder, base=base, progress=progress)
+        with folder_lock(folder):
+            if not (folder / INDEX).is_file():  # another process may just have finished
+                write_tokens(data, tokenizer, vocab_size=vocab_size, folder=folder, base=base, progress=progress)
     tokens = open_tokens(folder, vocab_size=vocab_size, verify=verify)
-    made, asked = _index(folder)["settings"], compared_settings(data, tokenizer, vocab_size)
+    index = _index(folder)
+    made, asked = index["settings"], compared_settings(data, tokenizer, vocab_size)
     for key in sorted(asked.keys() | made.keys()):
         if made.get(key) != asked.get(key):
             raise ValueError(
                 f"{folder} was made with {key} = {made.get(key)!r}, this run has {asked.get(key)!r}; name another "
                 "folder by data.tokens, or remove that one to have it made again"
             )
+    if tokenizer.folder is not None:
+        _check_source(base / tokenizer.folder, folder, index["tokenizer"])
     return tokens
 
 
@@ -137,14 +144,9 @@ def open_tokens(folder: Path, *, vocab_size: int, verify: bool = False) -> Token
     """
     index = _index(folder)
     tokenizer_folder = folder / TOKENIZER
-    spec = read_tokenizer_spec(tokenizer_folder, vocab_size=max(vocab_size, index["tokenizer"]["vocab_size"]))
-    if spec is None or sha256_file(tokenizer_folder / spec.file) != index["tokenizer"]["sha256"]:
-        raise _damaged(tokenizer_folder, "is not the tokenizer that made the tokens")
-    if spec.vocab_size > vocab_size:
-        raise ValueError(
-            f"this is a run file for another vocabulary: the tokenizer in {tokenizer_folder} has {spec.vocab_size} "
-            f"ids, the model's table {vocab_size} rows; set vocab_size in [model.config], or name other tokens"
-        )
+    spec = read_tokenizer(tokenizer_folder, vocab_size=vocab_size)
+    if sha256_file(tokenizer_folder / spec.file) != index["tokenizer"]["sha256"]:
+        raise _damaged(tokenizer_folder / spec.file, "is not the tokenizer that made the tokens")
     dtype = np.dtype(index["dtype"]).newbyteorder("<")
     _check_files(folder, index, dtype, verify=verify)
     streams = {
@@ -170,6 +172,16 @@ def _index(folder: Path) -> dict[str, Any]:
             "folder to have it made again"
         )
     return index
+
+
+def _check_source(source: Path, folder: Path, facts: dict[str, Any]) -> None:
+    """Refuses a tokenizer folder that has changed since; it may be gone."""
+    found = find_tokenizer_file(source) if source.is_dir() else None
+    if found is not None and (found[0].name, sha256_file(found[0])) != (facts["file"], facts["sha256"]):
+        raise ValueError(
+            f"{folder} was made by another tokenizer than {found[0]} is now; name another folder by data.tokens, or "
+            "remove that one to have it made again"
+        )
 
 
 def _check_files(folder: Path, index: dict[str, Any], dtype: np.dtype[Any], *, verify: bool) -> None:

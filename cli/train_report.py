@@ -1,8 +1,10 @@
 """What `train` does and says at its end."""
 
+import json
 from pathlib import Path
+from typing import Any
 
-from cli.progress import TrainProgress
+from cli.progress import TrainProgress, duration
 from cli.report import Result, size
 from cli.terminal import Terminal
 from train.settings import RunSettings
@@ -12,7 +14,8 @@ def run_training(
     terminal: Terminal, settings: RunSettings, out: Path, *, base: Path, resume: bool, max_steps: int | None
 ) -> Result:
     """Trains, with a progress line on stderr."""
-    from train.loop import CHECKPOINT_FOLDER, train
+    from train.folder import CHECKPOINT_FOLDER
+    from train.loop import train
 
     display = TrainProgress(terminal)
     try:
@@ -53,19 +56,21 @@ def run_training(
 def plan_run(settings: RunSettings, out: Path, *, base: Path) -> Result:
     """Every setting, and what the run needs."""
     from train.cost import estimate_cost
+    from train.run_file import flat_settings
 
     cost = estimate_cost(settings)
     data = {"dry_run": True, "output": str(out), "settings": settings.to_json(), "estimate": cost.to_json()}
     lines = [f"would train in {out}; nothing was written"]
-    for table, values in settings.to_json().items():
-        if not isinstance(values, dict):
-            lines.append(f"  {table} = {values!r}")
-            continue
-        lines += [f"  {table}.{key} = {value!r}" for key, value in values.items() if value is not None]
+    lines += [f"  {key} = {_spelt(value)}" for key, value in flat_settings(settings.to_json()).items()]
     lines += [
         f"parameters: {cost.parameters:,}",
         f"tokens: {cost.tokens:,} in {settings.train.steps:,} steps",
         f"memory: about {size(cost.memory_bytes)} on {cost.device}",
-        f"time: about {cost.seconds / 3600:.1f} h on this machine as it is now ({cost.basis})",
+        f"time: about {duration(cost.seconds)} on this machine as it is now ({cost.basis})",
     ]
     return Result(data=data, lines=lines)
+
+
+def _spelt(value: Any) -> str:
+    """A value as a run file spells it."""
+    return "(not set)" if value is None else json.dumps(value, ensure_ascii=False)

@@ -60,7 +60,7 @@ def estimate_cost(settings: RunSettings) -> Cost:
         seconds=work / (speed * _EFFICIENCY),
         device=device.type,
         basis=f"a matrix product ran at {speed / 1e9:,.0f} GFLOP/s"
-        + (f" on {threads} threads" if device.type == "cpu" else ""),
+        + (f", threads: {threads}" if device.type == "cpu" else ""),
     )
 
 

@@ -7,6 +7,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,18 +56,30 @@ def find_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def deterministic(device: torch.device, threads: int) -> Iterator[int]:
-    """Makes a run repeat bit for bit on a CPU with the same number of threads, which it yields."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    """Makes a run repeat bit for bit on a CPU with the same number of threads, which it yields.
+
+    What it sets is torch's for the whole process, the random numbers too; all of it is set back at the end.
+
+    Args:
+        threads: of the CPU; 0: as many as this process may use.
+    """
+    memory: Any = torch.utils.deterministic
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
+    torch.set_num_threads(threads or _num_cpus())
     torch.use_deterministic_algorithms(device.type == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds faults of operators, at a price
+    memory.fill_uninitialized_memory = False  # it finds faults of operators, at a price
     try:
-        yield torch.get_num_threads()
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch.set_deterministic_debug_mode(before[1])
+        memory.fill_uninitialized_memory = before[2]
+
+
+def _num_cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class Engine:

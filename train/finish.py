@@ -1,13 +1,23 @@
 """The end of a run: the trained checkpoint, and its figures measured on that very file."""
 
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from model.checkpoint import adopt_tokenizer, find_preset_name, float_shapes, load_model, read_info, write_checkpoint
+from model.checkpoint import (
+    adopt_tokenizer,
+    copy_licences,
+    find_preset_name,
+    float_shapes,
+    load_model,
+    read_info,
+    write_checkpoint,
+)
 from model.checkpoint_info import CheckpointInfo
 from model.files import atomic_output
 from model.tokenizer import load_tokenizer
@@ -16,9 +26,10 @@ from train.held_out import score_documents, xz_bits_per_byte
 from train.settings import PRECISIONS, RunSettings
 from train.tokens import TokenSet
 
-CHECKPOINT_FOLDER = "checkpoint"
-
 _XZ_MOST_BYTES = 8 << 20  # xz -9e takes about a second for each megabyte
+# Held-out tokens that are scored at most: a share of those that the run was trained on, and never fewer than these.
+_SCORED_SHARE = 0.05
+_SCORED_TOKENS = 1 << 16
 
 
 def write_trained(settings: RunSettings, model: Transformer, tokens: TokenSet, out: Path, facts: bytes) -> None:
@@ -40,23 +51,32 @@ def write_trained(settings: RunSettings, model: Transformer, tokens: TokenSet, o
             preset=find_preset_name(config),
             family="pocketlm",
             tokenizer=adopt_tokenizer(tokens.tokenizer_folder, partial, config.vocab_size),
+            licences=copy_licences(tokens.tokenizer_folder, partial),
             source_sha256=hashlib.sha256(facts).hexdigest(),
         )
         write_checkpoint(partial, info, ((name, weights[name].to(dtype)) for name in float_shapes(config)))
 
 
 def score_checkpoint(
-    folder: Path, tokens: TokenSet, *, device: torch.device, progress: Callable[[str], None]
+    settings: RunSettings, folder: Path, tokens: TokenSet, *, device: torch.device, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The held-out documents' bits per byte under a checkpoint, and under `xz -9e` where they are few enough."""
-    stream = tokens.held_out
+    """The held-out documents' bits per byte under a checkpoint, and under `xz -9e` where they are few enough.
+
+    Of very many documents the first ones are scored.
+    """
+    stream, loop = tokens.held_out, settings.train
     if stream is None:
         return {}
-    spec = read_info(folder).tokenizer
-    assert spec is not None
-    documents = [stream.document(i) for i in range(stream.documents)]
+    most = max(_SCORED_TOKENS, int(_SCORED_SHARE * loop.steps * loop.batch_tokens))
+    count = max(1, sum(1 for end in itertools.accumulate(entry.tokens for entry in stream.entries) if end <= most))
+    if count < stream.documents:
+        progress(f"scoring the first {count:,} of {stream.documents:,} held-out documents")
+    documents, entries = [stream.document(i) for i in range(count)], stream.entries[:count]
+    num_bytes = sum(entry.bytes for entry in entries)
     model = load_model(folder).to(device)
-    score = score_documents(model, documents, num_bytes=stream.bytes, device=device, progress=progress)
+    score = score_documents(
+        model, documents, context=max(loop.windows), num_bytes=num_bytes, device=device, progress=progress
+    )
     record = {
         "held_out_documents": score.documents,
         "held_out_bytes": score.bytes,
@@ -64,12 +84,19 @@ def score_checkpoint(
         "held_out_loss": score.nats / score.tokens,
         "held_out_bits_per_byte": score.bits_per_byte,
     }
-    if stream.bytes > _XZ_MOST_BYTES:
+    if num_bytes > _XZ_MOST_BYTES:
         return record
-    tokenizer = load_tokenizer(folder, spec)
-    texts = [b"".join(map(tokenizer.piece, document.tolist())) for document in documents]
-    if sum(map(len, texts)) != stream.bytes:
+    texts = _texts(folder, documents)
+    if [hashlib.sha256(text).hexdigest() for text in texts] != [entry.sha256 for entry in entries]:
         progress("no comparison with xz: this tokenizer does not give the text back byte for byte")
         return record
     each, together = xz_bits_per_byte(texts)
     return record | {"xz_each_bits_per_byte": each, "xz_together_bits_per_byte": together}
+
+
+def _texts(folder: Path, documents: Sequence[Tensor]) -> list[bytes]:
+    """What the documents of a checkpoint's tokenizer say; their special tokens are none of the text."""
+    spec = read_info(folder).tokenizer
+    assert spec is not None
+    tokenizer, special = load_tokenizer(folder, spec), {token.id for token in spec.special_tokens}
+    return [b"".join(tokenizer.piece(i) for i in document.tolist() if i not in special) for document in documents]

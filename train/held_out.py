@@ -7,6 +7,7 @@ import lzma
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from model.transformer import Transformer
 
 _HEAD_POSITIONS = 256  # logits of so many positions are in memory at once
+_SECONDS_A_LINE = 5.0
 _XZ = 9 | lzma.PRESET_EXTREME  # xz -9e
 
 
@@ -35,6 +37,7 @@ def score_documents(
     model: Transformer,
     documents: Sequence[Tensor],
     *,
+    context: int,
     num_bytes: int,
     device: torch.device,
     progress: Callable[[str], None],
@@ -45,12 +48,12 @@ def score_documents(
     at least half the context, as it does in a long chat.
 
     Args:
+        context: tokens that are predicted at once; the longest window that the model was trained on.
         documents: int64 [T] each, beginning with the begin-of-text id.
         num_bytes: of all their text.
     """
-    context = model.config.max_context
     model.eval()
-    nats, tokens = 0.0, 0
+    nats, tokens, said = 0.0, 0, monotonic()
     with torch.inference_mode():
         for number, document in enumerate(documents, 1):
             for start, skip in _windows(len(document), context):
@@ -62,7 +65,9 @@ def score_documents(
                     part = targets[at : at + _HEAD_POSITIONS]
                     nats += float(nn.functional.cross_entropy(logits_TV, part, reduction="none").double().sum())
                 tokens += len(targets)
-            progress(f"scored {number} of {len(documents)} held-out documents")
+            if monotonic() - said > _SECONDS_A_LINE or number == len(documents):
+                said = monotonic()
+                progress(f"scored {number:,} of {len(documents):,} held-out documents")
     return HeldOut(documents=len(documents), tokens=tokens, bytes=num_bytes, nats=nats)
 
 

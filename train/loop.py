@@ -3,7 +3,6 @@
 import math
 import platform
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,27 +13,29 @@ import torch
 from torch import Tensor
 
 from model.errors import EnvironmentFault
-from model.files import atomic_output, dump_json, read_json
 from train.engine import Engine, deterministic, find_device
-from train.finish import CHECKPOINT_FOLDER, score_checkpoint, write_trained
-from train.lock import LOCK_FILE, folder_lock
+from train.finish import score_checkpoint, write_trained
+from train.folder import (
+    CHECKPOINT_FOLDER,
+    METRICS_FILE,
+    PLOT_FILE,
+    RUN_FILE,
+    STATES_FOLDER,
+    TOKENS_FOLDER,
+    find_done,
+    find_run,
+    refuse_foreign,
+    remove_half_written,
+    write_run,
+)
+from train.lock import folder_lock
 from train.metrics import Metrics, read_metrics
 from train.order import DataOrder
 from train.plot import write_plot
 from train.run_file import check_resumable
 from train.settings import RunSettings
-from train.state import State, load_newest, newest_step, save_state
+from train.state import State, load_newest, newest_state, save_state
 from train.tokens import TokenSet, prepare_tokens
-
-RUN_FILE = "run.json"
-METRICS_FILE = "metrics.jsonl"
-PLOT_FILE = "loss.svg"
-TOKENS_FOLDER = "tokens"
-STATES_FOLDER = "checkpoints"
-
-_FORMAT = "pocketlm-training-run"
-_VERSION = 1
-_OURS_BEFORE_A_RUN = {LOCK_FILE, TOKENS_FOLDER}
 
 
 class Display(Protocol):
@@ -77,60 +78,83 @@ def train(
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}; it must be at least 1")
     device = find_device(settings.train.device)
-    with ExitStack() as stack:
-        stack.enter_context(folder_lock(out))
-        run = _find_run(out, resume)
+    steps = settings.train.steps
+    last = steps if max_steps is None else min(max_steps, steps)
+    refuse_foreign(out)  # before a lock is put there
+    with folder_lock(out):
+        run = find_run(out, resume)
         if run is not None:
             for line in check_resumable(run["settings"], settings.to_json()):
                 display.note(line)
         elif resume:
             display.note(f"there is no run in {out} yet: beginning at step 1")
-        if run is not None and (finished := _result(out, settings, settings.train.steps)).done is not None:
+        done = find_done(out)
+        if done is not None:
             display.note("this run is finished already")
-            return finished
-        threads = stack.enter_context(deterministic(device, settings.train.threads))
-        tokens = prepare_tokens(
-            settings.data,
-            settings.tokenizer,
-            vocab_size=settings.model.shape.vocab_size,
-            folder=out / TOKENS_FOLDER if settings.data.tokens is None else base / settings.data.tokens,
-            base=base,
-            progress=display.note,
+            if not (out / PLOT_FILE).is_file():
+                _plot(settings, out, display)
+            return TrainResult(output=out, step=steps, steps=steps, done=done)
+        remove_half_written(out)
+        with deterministic(device, settings.train.threads) as threads:
+            reached = _train(settings, out, base, run, last, device, threads, display)
+        return TrainResult(output=out, step=reached, steps=steps, done=find_done(out))
+
+
+def _train(
+    settings: RunSettings,
+    out: Path,
+    base: Path,
+    run: dict[str, Any] | None,
+    last: int,
+    device: torch.device,
+    threads: int,
+    display: Display,
+) -> int:
+    """From the text to step `last`, and to the checkpoint if that is the run's last one; returns the step reached."""
+    tokens = prepare_tokens(
+        settings.data,
+        settings.tokenizer,
+        vocab_size=settings.model.shape.vocab_size,
+        folder=out / TOKENS_FOLDER if settings.data.tokens is None else base / settings.data.tokens,
+        base=base,
+        progress=display.note,
+    )
+    order = DataOrder(settings.train, tokens=tokens.train.tokens, window=tokens.train.window)
+    held_out = _held_out_windows(settings, tokens)
+    engine = Engine(settings, device)
+    facts = {"settings": settings.to_json(), "tokens_sha256": tokens.sha256, "threads": threads}
+    if run is None:
+        write_run(out, facts)
+    start = 0 if run is None else _restore(engine, run, facts, out, display)
+    with Metrics.open(out / METRICS_FILE, keep_to_step=None if run is None else start) as metrics:
+        event = {"event": "start" if run is None else "resume", "after_step": start}
+        metrics.write(event | _circumstances(settings, tokens, device, threads))
+        _Loop(settings, out, engine, order, held_out, metrics, display, facts).run(start, last)
+        if last == settings.train.steps:
+            metrics.write(_finish(settings, out, engine, tokens, device, display))
+    _plot(settings, out, display)
+    return max(start, last)
+
+
+def _restore(engine: Engine, run: dict[str, Any], facts: dict[str, Any], out: Path, display: Display) -> int:
+    """Takes up the newest whole state of a run; returns its step, 0 where none was saved.
+
+    Raises:
+        ValueError: the text has changed, or every state is damaged.
+    """
+    if run["tokens_sha256"] != facts["tokens_sha256"]:
+        raise ValueError(
+            f"the text of this run has changed since it began; restore it, or start another run than {out}"
         )
-        order = DataOrder(settings.train, tokens=tokens.train.tokens, window=tokens.train.window)
-        held_out = _held_out_windows(settings, tokens)
-        engine = Engine(settings, device)
-        state = None
-        if run is not None:
-            if run["tokens_sha256"] != tokens.sha256:
-                raise ValueError(
-                    f"the text of this run has changed since it began; restore it, or start another run than {out}"
-                )
-            state = load_newest(out / STATES_FOLDER, display.note)
-        facts = {"settings": settings.to_json(), "tokens_sha256": tokens.sha256, "threads": threads}
-        if state is not None:
-            engine.restore(state.tensors)
-            if state.facts["threads"] != threads:
-                display.note(
-                    f"this run had {state.facts['threads']} threads and has {threads} now: the last bits may differ"
-                )
-        elif run is None:
-            _write_run(out, facts)
-        start = 0 if state is None else state.step
-        metrics = stack.enter_context(Metrics.open(out / METRICS_FILE, keep_to_step=None if run is None else start))
-        metrics.write(
-            {"event": "start" if run is None else "resume", "after_step": start}
-            | _circumstances(settings, tokens, device, threads)
-        )
-        loop = _Loop(settings, out, engine, order, held_out, metrics, display, facts)
-        last = settings.train.steps if max_steps is None else min(max_steps, settings.train.steps)
-        loop.run(start, last)
-        if last < settings.train.steps:
-            _plot(settings, out, display)
-            return _result(out, settings, max(start, last))
-        metrics.write(_finish(settings, out, engine, tokens, device, display))
-        _plot(settings, out, display)
-    return _result(out, settings, settings.train.steps)
+    state = load_newest(out / STATES_FOLDER, display.note)
+    if state is None:
+        display.note("no state was saved yet: beginning at step 1")
+        return 0
+    engine.restore(state.tensors)
+    before, now = state.facts.get("threads"), facts["threads"]
+    if before != now:
+        display.note(f"this run had {before} threads and has {now} now: the last bits may differ")
+    return state.step
 
 
 class _Loop:
@@ -156,21 +180,16 @@ class _Loop:
             self._display.note(f"step {start} is reached already")
         try:
             for step in range(start + 1, last + 1):
-                self._step(step)
+                self._step(step, last)
                 if step == last or (loop.evaluate_every and step % loop.evaluate_every == 0):
                     self._evaluate(step)
                 if step == last or step % loop.save_every == 0:
                     self._save(step)
-        except KeyboardInterrupt:
-            kept = newest_step(self._out / STATES_FOLDER)
-            self._display.note(
-                "no state was saved yet; the run begins again"
-                if kept is None
-                else f"the newest state is of step {kept}; go on with --resume"
-            )
+        except (KeyboardInterrupt, SystemExit, EnvironmentFault):  # Ctrl-C, SIGTERM, a full disk
+            self._display.note(f"{self._kept()}; go on with --resume")
             raise
 
-    def _step(self, step: int) -> None:
+    def _step(self, step: int, last: int) -> None:
         loop, began = self._settings.train, monotonic()
         try:
             figures = self._engine.step(self._order.batch(step), step)
@@ -187,7 +206,7 @@ class _Loop:
             }
         )
         self._metrics.write(record)
-        self._display.step(record, steps=loop.steps)
+        self._display.step(record, steps=last)
 
     def _evaluate(self, step: int) -> None:
         if not self._held_out:
@@ -207,34 +226,13 @@ class _Loop:
         self._display.saved(step, path)
 
     def _diverged(self, step: int, what: str) -> ValueError:
-        kept = newest_step(self._out / STATES_FOLDER)
-        good = "no state was saved before" if kept is None else f"the last good state is of step {kept}, in {self._out}"
         return ValueError(
-            f"{what} at step {step}; {good}. Start another run with a lower optimizer.lr or a longer warm-up"
+            f"{what} at step {step}; {self._kept()}. Start another run with a lower optimizer.lr or a longer warm-up"
         )
 
-
-def _find_run(out: Path, resume: bool) -> dict[str, Any] | None:
-    """What run.json says, or None where no run has begun."""
-    path = out / RUN_FILE
-    if not path.is_file():
-        foreign = sorted({entry.name for entry in out.iterdir()} - _OURS_BEFORE_A_RUN)
-        if foreign:
-            raise ValueError(f"{out} holds {foreign[0]}, which is no part of a training run; name another output")
-        return None
-    run = read_json(path)
-    if not isinstance(run, dict) or run.get("format") != _FORMAT or run.get("version") != _VERSION:
-        raise ValueError(f"{path} is no training run of version {_VERSION}; name another output folder")
-    if not resume:
-        kept = newest_step(out / STATES_FOLDER)
-        reached = "" if kept is None else f", saved at step {kept}"
-        raise ValueError(f"{out} holds a run{reached}; pass --resume to go on with it, or name another output")
-    return run
-
-
-def _write_run(out: Path, facts: dict[str, Any]) -> None:
-    with atomic_output(out / RUN_FILE, folder=False) as partial:
-        partial.write_text(dump_json({"format": _FORMAT, "version": _VERSION} | facts), encoding="utf-8")
+    def _kept(self) -> str:
+        path = newest_state(self._out / STATES_FOLDER)
+        return "no state was saved yet" if path is None else f"the last good state is {path}"
 
 
 def _held_out_windows(settings: RunSettings, tokens: TokenSet) -> list[Tensor]:
@@ -270,22 +268,16 @@ def _circumstances(settings: RunSettings, tokens: TokenSet, device: torch.device
 def _finish(
     settings: RunSettings, out: Path, engine: Engine, tokens: TokenSet, device: torch.device, display: Display
 ) -> dict[str, Any]:
-    """Writes the checkpoint and the plot; returns the last record of the metrics."""
+    """Writes the checkpoint and measures it; returns the last record of the metrics."""
     folder = out / CHECKPOINT_FOLDER
     write_trained(settings, engine.model, tokens, folder, (out / RUN_FILE).read_bytes())
     return {"event": "done", "after_step": settings.train.steps} | score_checkpoint(
-        folder, tokens, device=device, progress=display.note
+        settings, folder, tokens, device=device, progress=display.note
     )
 
 
 def _plot(settings: RunSettings, out: Path, display: Display) -> None:
     try:
         write_plot(read_metrics(out / METRICS_FILE), out / PLOT_FILE, settings.name)
-    except EnvironmentFault as error:  # the figures are safe; the picture is not worth the run
+    except (ValueError, EnvironmentFault) as error:  # the figures are safe; the picture is not worth the run
         display.note(f"no plot: {error}")
-
-
-def _result(out: Path, settings: RunSettings, step: int) -> TrainResult:
-    records = read_metrics(out / METRICS_FILE) if (out / METRICS_FILE).is_file() else []
-    done = next((record for record in records if record.get("event") == "done"), None)
-    return TrainResult(output=out, step=step, steps=settings.train.steps, done=done)

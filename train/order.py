@@ -61,7 +61,3 @@ class DataOrder:
             offset = int(random.randint(0, min(length, self._tokens - windows * length)))
             self._epoch = (key, offset, random.permutation(windows))
         return self._epoch[1], self._epoch[2]
-
-    def epochs(self, step: int) -> float:
-        """How often the text has been gone through after a step."""
-        return step * self._settings.batch_tokens / self._tokens

@@ -5,7 +5,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,8 +55,8 @@ def check_resumable(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
         ValueError: a difference that would make another run; the message names the key and both values.
     """
     notes = []
-    for key in sorted({*_flat(before), *_flat(now)}):
-        old, new = _flat(before).get(key), _flat(now).get(key)
+    for key in sorted({*flat_settings(before), *flat_settings(now)}):
+        old, new = flat_settings(before).get(key), flat_settings(now).get(key)
         if old == new or key in _FREE:
             continue
         if key not in _LAST_BITS:
@@ -73,10 +73,11 @@ _FREE = {"name", "train.evaluate_every", "train.evaluate_tokens", "train.save_ev
 _LAST_BITS = {"train.threads", "train.device", "train.micro_batch_tokens"}
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings as "table.key" and value."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= flat_settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 
@@ -86,9 +87,10 @@ def _override(table: dict[str, Any], override: str) -> None:
     if not equals or not all(parts):
         raise ValueError(f"--set {override!r} is not of the form table.key=value, for example train.steps=100")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value = text.strip()
+        parsed = {}
+    value = parsed["value"] if len(parsed) == 1 else text.strip()  # a line's end in the text would begin a second key
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
@@ -101,7 +103,7 @@ def _build(kind: type, table: Any, where: str) -> Any:
     if not isinstance(table, dict):
         raise ValueError(f"{where[:-1]} is {table!r}; it must be a table, [{where[:-1]}]")
     if kind is ModelConfig:
-        return ModelConfig.from_json(table)
+        return _model_config(table, where)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     for key in table:
@@ -114,17 +116,46 @@ def _build(kind: type, table: Any, where: str) -> Any:
     return kind(**{key: _value(hints[key], value, where + key) for key, value in table.items()})
 
 
+def _model_config(table: dict[str, Any], where: str) -> ModelConfig:
+    try:
+        return ModelConfig.from_json(table)
+    except ValueError as error:
+        raise ValueError(f"[{where[:-1]}] {error}") from None
+
+
 def _nearest(key: str, where: str, fields: Mapping[str, Any]) -> str:
-    if near := difflib.get_close_matches(key, fields, n=1):
-        return f"; did you mean {where + near[0]!r}?"
-    return f"; known there: {', '.join(fields)}"
+    """The known key that was probably meant: of the same table, or the same word in another one."""
+    here = [name for name in fields if where + name != "name"]
+    elsewhere = {known.rpartition(".")[2]: known for known in _known_keys(RunSettings, "")}
+    near = elsewhere.get(key)
+    if close := difflib.get_close_matches(key, here, n=1):
+        near = where + close[0]
+    elif near is None and (close := difflib.get_close_matches(key, elsewhere, n=1)):
+        near = elsewhere[close[0]]
+    return f"; known there: {', '.join(here)}" if near is None else f"; did you mean {near!r}?"
+
+
+def _known_keys(kind: type, where: str) -> Iterator[str]:
+    """Every key that a run file may set, with its tables."""
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = _inner(hint)
+        if dataclasses.is_dataclass(inner):
+            yield from _known_keys(typing.cast(type, inner), f"{where}{name}.")
+        elif where + name != "name":
+            yield where + name
+
+
+def _inner(hint: Any) -> Any:
+    """X of "X | None": TOML has no null, so such a key is left out instead."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return next(a for a in typing.get_args(hint) if a is not type(None))
+    return hint
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     """One value, checked against the type that its dataclass declares."""
+    hint = _inner(hint)
     origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):  # "X | None": TOML has no null, so the key is left out instead
-        return _value(next(a for a in typing.get_args(hint) if a is not type(None)), value, where)
     if origin is tuple:
         if isinstance(value, str):
             return (value,)

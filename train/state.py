@@ -32,7 +32,9 @@ class State:
 
 
 def save_state(folder: Path, state: State, *, keep: int) -> Path:
-    """Writes `folder/step-NNNNNNNN` and removes all but the newest `keep` states.
+    """Writes `folder/step-NNNNNNNN` and keeps the newest `keep` states up to it.
+
+    Later ones go: they are damaged, or the run would not have gone back behind them.
 
     Raises:
         EnvironmentFault: the disk is full or cannot be written; the states that were there stay.
@@ -49,8 +51,11 @@ def save_state(folder: Path, state: State, *, keep: int) -> Path:
             "facts": dict(state.facts),
         }
         (partial / FACTS_FILE).write_text(dump_json(facts), encoding="utf-8")
-    for _, old in _states(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    states = _states(folder)
+    wanted = [step for step, _ in states if step <= state.step][-keep:]
+    for step, other in states:
+        if step not in wanted:
+            shutil.rmtree(other, ignore_errors=True)
     return path
 
 
@@ -73,10 +78,10 @@ def load_newest(folder: Path, note: Callable[[str], None]) -> State | None:
     return None
 
 
-def newest_step(folder: Path) -> int | None:
-    """The step of the newest state by its name alone, or None."""
+def newest_state(folder: Path) -> Path | None:
+    """The newest state by its name alone, or None."""
     states = _states(folder)
-    return states[-1][0] if states else None
+    return states[-1][1] if states else None
 
 
 def _states(folder: Path) -> list[tuple[int, Path]]:
@@ -91,8 +96,8 @@ def _load(path: Path, step: int) -> State:
     data = read_json(path / FACTS_FILE)
     if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
         raise ValueError(f"{path / FACTS_FILE} is no training state of version {VERSION}")
-    if data.get("step") != step:
-        raise ValueError(f"{path / FACTS_FILE} is of step {data.get('step')!r}")
+    if data.get("step") != step or not isinstance(data.get("facts"), dict):
+        raise ValueError(f"{path / FACTS_FILE} is not as it was written")
     file = path / TENSORS_FILE
     if not file.is_file() or sha256_file(file) != data.get("sha256"):
         raise ValueError(f"{file} is missing or not the file that was written")

@@ -13,7 +13,7 @@ from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig, find_preset
 from model.files import check_target
 from model.hf import open_foreign
-from quant.checkpoint import read_plan
+from quant.plan import read_plan
 
 _NOTHING = "nothing was written"
 

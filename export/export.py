@@ -28,8 +28,9 @@ from model.errors import GateError
 from model.files import atomic_output, check_target, working_folder
 from model.tokenizer import TokenizerSpec, load_tokenizer
 from model.tokenizer_parity import check_cpp_agreement
-from quant.checkpoint import build_model, load_quantized, read_plan
+from quant.checkpoint import build_model, load_quantized
 from quant.integers import QuantizedTensor
+from quant.plan import read_plan
 from quant.recipe import find_recipe
 
 _log = logging.getLogger("pocketlm")

@@ -16,7 +16,6 @@ from model.checkpoint import (
     check_shapes,
     companions,
     float_shapes,
-    list_names,
     load_model,
     open_tensors,
     read_info,
@@ -29,7 +28,8 @@ from model.transformer import Transformer
 from quant.embedding import QuantizedEmbedding
 from quant.integers import QuantizedTensor
 from quant.linear import build_linear
-from quant.ptq import Summary, from_stored, layer_shapes, quantize_layer, stored_shapes, summarize, to_stored
+from quant.plan import layer_shapes, read_plan
+from quant.ptq import Summary, from_stored, quantize_layer, stored_shapes, summarize, to_stored
 from quant.recipe import LayerScheme, find_recipe, plan_layers
 
 _LEARNED = ".weight_scale"
@@ -117,30 +117,6 @@ def load_quantized(folder: Path) -> dict[str, QuantizedTensor | torch.Tensor]:
             check_finite(name, tensor, where)
             result[name] = tensor
     return result
-
-
-def read_plan(folder: Path, info: CheckpointInfo) -> dict[str, LayerScheme]:
-    """The scheme of every weight matrix of a quantized checkpoint, in the checkpoint's order.
-
-    Raises:
-        ValueError: it is not quantized, or the layers that it lists are not the model's.
-    """
-    if info.quantization is None:
-        raise ValueError(f"{folder} is not quantized; run `pocketlm quantize` on it first")
-    find_recipe(info.quantization.recipe)
-    names = layer_shapes(float_shapes(info.config))
-    listed = info.quantization.layers
-    odd = sorted(set(names) ^ set(listed))
-    if odd:
-        raise ValueError(f"{folder}: the quantized layers are not the model's ({list_names(odd)}); quantize again")
-    plan: dict[str, LayerScheme] = {}
-    for name, (_, columns) in names.items():
-        try:
-            plan[name] = LayerScheme.from_json(listed[name])
-            plan[name].check_width(columns)
-        except ValueError as error:
-            raise ValueError(f"{folder}: layer {name}: {error}; quantize again") from None
-    return plan
 
 
 def build_model(folder: Path) -> Transformer:

@@ -49,13 +49,6 @@ class Summary:
         return asdict(self) | {"kinds": [asdict(kind) for kind in self.kinds], "total_bytes": self.total_bytes}
 
 
-def layer_shapes(float_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, int]]:
-    """Layer name to (N, K) of every weight matrix among a float checkpoint's tensors, in their order."""
-    return {
-        name.removesuffix(".weight"): (shape[0], shape[1]) for name, shape in float_shapes.items() if len(shape) == 2
-    }
-
-
 def quantize_layer(
     name: str, weight_NK: torch.Tensor, scheme: LayerScheme, learned_scale: torch.Tensor | None = None
 ) -> QuantizedTensor:

@@ -9,9 +9,10 @@ import torch
 from torchao.quantization import Int8DynamicActivationIntxWeightConfig, PerAxis, PerGroup, quantize_
 
 from model.checkpoint import load_model, open_tensors, read_info
-from quant.checkpoint import build_model, load_quantized, plan_checkpoint, quantize_checkpoint, read_plan
+from quant.checkpoint import build_model, load_quantized, plan_checkpoint, quantize_checkpoint
 from quant.integers import QuantizedTensor, dequantize, quantize_absmax
 from quant.packing import pack_int4
+from quant.plan import read_plan
 from quant.recipe import LayerScheme
 
 DOWN = "layers.0.feed_forward.down_proj"

@@ -9,6 +9,7 @@ import click
 from cli.checkpoints import convert, quantize
 from cli.command import run, verbose_option
 from cli.demo import demo
+from cli.estimate import estimate
 from cli.packages import export, inspect
 from cli.quality import evaluate
 from cli.talk import chat, generate
@@ -46,7 +47,7 @@ def pocketlm() -> None:
     """
 
 
-for _command in (convert, quantize, export, generate, chat, inspect, evaluate, train, demo):
+for _command in (convert, quantize, export, estimate, generate, chat, inspect, evaluate, train, demo):
     pocketlm.add_command(_command)
 
 

@@ -5,6 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chat.template import template_from_json
+from export.estimate_file import file_bytes
+from export.estimate_memory import package_memory
 from export.manifest import Manifest
 from export.manifest_parts import Golden, Memory, Method, Model, Origin, Runner, TensorSpec, Tokenizer, record_recipe
 from export.plan import ExportPlan
@@ -12,9 +14,9 @@ from export.strict import read
 from model.checkpoint import TEMPLATE_FILE, WEIGHTS_FILE
 from model.checkpoint_info import CheckpointInfo
 from model.files import dump_json, read_json, sha256_file
+from quant.plan import read_plan
+from quant.recipe import find_recipe
 
-_RUNTIME_BYTES = 48 << 20  # an allowance for the runtime, its threads and libraries; never measured on a phone
-_TOKENIZER_FACTOR = 8  # a tokenizer.json in the C++ reader's memory against its file: docs/log.md, 2026-11-20
 _VERSIONS = ("executorch", "torch", "torchao")
 
 
@@ -30,7 +32,15 @@ def describe(
     assert info.quantization is not None and info.tokenizer is not None  # export_package has seen to it
     config = info.config
     quantization = info.quantization
-    tokenizer_bytes = (checkpoint / info.tokenizer.file).stat().st_size
+    schemes = read_plan(checkpoint, info)
+    needed = package_memory(
+        config,
+        schemes,
+        plan,
+        mapped_bytes=file_bytes(config, schemes, find_recipe(quantization.recipe), plan).mapped,
+        planned_bytes=planned_bytes,
+        tokenizer_entries=info.tokenizer.vocab_size,
+    )
     return Manifest(
         schema_version=1,
         target=plan.target.name,
@@ -48,9 +58,8 @@ def describe(
         memory=Memory(
             cache_bytes=plan.cache.bytes,
             program_bytes=program_bytes,
-            estimated_peak_bytes=program_bytes + planned_bytes + _TOKENIZER_FACTOR * tokenizer_bytes + _RUNTIME_BYTES,
-            estimate="the program once (its weights packed on the heap), its planned memory with the caches, "
-            f"{_TOKENIZER_FACTOR} times the tokenizer's file and {_RUNTIME_BYTES >> 20} MiB of runtime",
+            estimated_peak_bytes=needed.in_app,
+            estimate=needed.sentence,
         ),
         golden=golden,
         origin=Origin(

@@ -1,0 +1,248 @@
+"""What an export will make and need, before any work: parameters, bytes, memory and time. Loads no torch."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from export.estimate_file import FileBytes, file_bytes
+from export.estimate_memory import PackageMemory, package_memory, planned_bytes
+from export.plan import ExportPlan, plan_export
+from export.target import find_target
+from model.checkpoint import float_shapes, read_info
+from model.checkpoint_info import CheckpointInfo, QuantizationInfo
+from model.config import PRESETS
+from quant.plan import layer_shapes, read_plan
+from quant.recipe import LayerScheme, find_recipe, plan_layers
+
+DEFAULT_RECIPE = "8da4w-g32"
+
+_MIB = 1 << 20
+_PRESET_ENTRY = 72  # bytes an entry of the tokenizer.json that `convert --preset` writes for 4,096 entries or more
+_MANIFEST = (5900, 190)  # bytes of manifest.json: in all, and for each layer
+# Export: resident memory and time of one core of an AMD EPYC (Zen 4, 2 shared cores), executorch 1.5.1.
+_EXPORT_BASE = 417 * _MIB
+_EXPORT_LAYER = {"int8-dynamic": 24 * _MIB, "float": 17 * _MIB}
+_EXPORT_COPIES = {"int8-dynamic": 7.5, "float": 4.0}  # of the program file's bytes, at once
+_EXPORT_SECONDS = 10.6
+_EXPORT_LAYER_SECONDS = {"int8-dynamic": 8.65, "float": 4.5}
+_EXPORT_MIB_SECONDS = 0.05
+_EXPORT_MACHINE = "one quiet core of an AMD EPYC (Zen 4)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is estimated: a checkpoint's description as if it were quantized already, and the files beside it."""
+
+    name: str
+    info: CheckpointInfo
+    schemes: Mapping[str, LayerScheme]
+    tokenizer_bytes: int
+    tokenizer_entries: int
+    licence_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The whole answer; sizes in bytes."""
+
+    source: str
+    preset: str | None
+    recipe: str
+    parameters: int
+    exceptions: Mapping[str, str]  # layer name to the reason why it departs from the recipe
+    plan: ExportPlan
+    program: FileBytes
+    tokenizer_bytes: int
+    licence_bytes: int
+    manifest_bytes: int
+    memory: PackageMemory
+    export_peak_bytes: int
+    export_seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def package_bytes(self) -> int:
+        return self.program.total + self.tokenizer_bytes + self.licence_bytes + self.manifest_bytes
+
+    @property
+    def export_machine(self) -> str:
+        """What `export_seconds` is true of; the time carries no other promise."""
+        return _EXPORT_MACHINE
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "preset": self.preset,
+            "recipe": self.recipe,
+            "target": self.plan.target.name,
+            "context": {"kind": self.plan.context.kind, "tokens": self.plan.context.tokens},
+            "chunk": self.plan.chunk,
+            "parameters": self.parameters,
+            "exceptions": dict(self.exceptions),
+            "program_bytes": self.program.total,
+            "package_bytes": self.package_bytes,
+            "cache_bytes": self.plan.cache.bytes,
+            "phone_peak_bytes": self.memory.in_app,
+            "host_peak_bytes": self.memory.in_generate,
+            "host_native_peak_bytes": self.memory.in_native_child,
+            "export_peak_bytes": self.export_peak_bytes,
+            "export_seconds": self.export_seconds,
+            "export_machine": self.export_machine,
+            "files": {
+                "program": asdict(self.program),
+                "tokenizer": self.tokenizer_bytes,
+                "licences": self.licence_bytes,
+                "manifest": self.manifest_bytes,
+            },
+            "memory": asdict(self.memory),
+            "phone_peak": self.memory.sentence,
+            "notes": list(self.notes),
+        }
+
+
+def estimate(
+    source: str,
+    *,
+    recipe: str | None = None,
+    group_size: int | None = None,
+    target: str = "xnnpack",
+    max_context: int | None = None,
+    prefill_chunk: int | None = None,
+    bounded: bool = False,
+) -> Estimate:
+    """Estimates the package of a preset or a checkpoint folder.
+
+    Args:
+        source: a name of `PRESETS`, or the path of a float or quantized checkpoint. A preset wins over a folder of its
+            name; write `./name` for that.
+        recipe: a name of `RECIPES`; default 8da4w-g32, or a quantized checkpoint's own.
+        group_size: overrides the recipe's, as in `quantize`.
+        target: a name of `TARGETS`.
+        max_context, prefill_chunk, bounded: as in `export`.
+
+    Raises:
+        ValueError: an unknown name, a damaged checkpoint, a recipe that is not the quantized checkpoint's, or options
+            that do not fit the model.
+    """
+    chosen = find_target(target)
+    if recipe is not None:
+        find_recipe(recipe)
+    subject = find_subject(source, recipe=recipe, group_size=group_size)
+    info, config = subject.info, subject.info.config
+    assert info.quantization is not None  # find_subject fills it in
+    rule = find_recipe(info.quantization.recipe)
+    plan = plan_export(info, chosen, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
+    program = file_bytes(config, subject.schemes, rule, plan)
+    memory = package_memory(
+        config,
+        subject.schemes,
+        plan,
+        mapped_bytes=program.mapped,
+        planned_bytes=planned_bytes(config, plan),
+        tokenizer_entries=subject.tokenizer_entries,
+    )
+    layers, kind = config.num_layers, rule.activations
+    lowering = _EXPORT_BASE + layers * _EXPORT_LAYER[kind]
+    return Estimate(
+        source=source,
+        preset=info.preset,
+        recipe=rule.name,
+        parameters=config.num_parameters,
+        exceptions={name: scheme.reason for name, scheme in subject.schemes.items() if scheme.reason},
+        plan=plan,
+        program=program,
+        tokenizer_bytes=subject.tokenizer_bytes,
+        licence_bytes=subject.licence_bytes,
+        manifest_bytes=_MANIFEST[0] + layers * _MANIFEST[1],
+        memory=memory,
+        export_peak_bytes=lowering + max(int(_EXPORT_COPIES[kind] * program.total), memory.packed + memory.planned),
+        export_seconds=round(
+            _EXPORT_SECONDS + layers * _EXPORT_LAYER_SECONDS[kind] + program.total / _MIB * _EXPORT_MIB_SECONDS
+        ),
+        notes=(*subject.notes, *plan.notes),
+    )
+
+
+def find_subject(source: str, *, recipe: str | None, group_size: int | None) -> Subject:
+    """A preset by its name, or a checkpoint by its folder; see `estimate`."""
+    if source in PRESETS:
+        return _of_preset(source, recipe, group_size)
+    folder = Path(source)
+    if not folder.is_dir():
+        raise ValueError(_unknown(source, folder))
+    info = read_info(folder)
+    if info.quantization is None:
+        info, schemes = _as_quantized(info, recipe, group_size)
+    else:
+        _check_own_recipe(folder, info.quantization, recipe, group_size)
+        schemes = read_plan(folder, info)
+    spec = info.tokenizer
+    notes = () if spec is not None else (f"{source} has no tokenizer; `export` will ask for one",)
+    return Subject(
+        name=source,
+        info=info,
+        schemes=schemes,
+        tokenizer_bytes=_size(folder / spec.file) if spec is not None else 0,
+        tokenizer_entries=spec.vocab_size if spec is not None else 0,
+        licence_bytes=sum(_size(folder / name) for name in info.licences),
+        notes=notes,
+    )
+
+
+def _of_preset(name: str, recipe: str | None, group_size: int | None) -> Subject:
+    config = PRESETS[name]
+    float_info = CheckpointInfo(config=config, family="random", source_sha256="", preset=name)
+    info, schemes = _as_quantized(float_info, recipe, group_size)
+    return Subject(
+        name=name,
+        info=info,
+        schemes=schemes,
+        tokenizer_bytes=_PRESET_ENTRY * config.vocab_size,
+        tokenizer_entries=config.vocab_size,
+        licence_bytes=0,
+        notes=(
+            f"a preset has no tokenizer: one of {_PRESET_ENTRY} bytes an entry is assumed, as `convert --preset` "
+            "writes it, and no licence",
+        ),
+    )
+
+
+def _as_quantized(
+    info: CheckpointInfo, recipe: str | None, group_size: int | None
+) -> tuple[CheckpointInfo, dict[str, LayerScheme]]:
+    """What `quantize` would make of a float checkpoint's description."""
+    rule = find_recipe(recipe or DEFAULT_RECIPE)
+    schemes = plan_layers(rule, layer_shapes(float_shapes(info.config)), group_size)
+    layers = {name: scheme.to_json() for name, scheme in schemes.items()}
+    group = rule.group_size if group_size is None else group_size
+    return replace(info, quantization=QuantizationInfo(recipe=rule.name, group_size=group, layers=layers)), schemes
+
+
+def _check_own_recipe(folder: Path, own: QuantizationInfo, recipe: str | None, group_size: int | None) -> None:
+    if recipe is not None and recipe != own.recipe:
+        raise ValueError(
+            f"{folder} is quantized with {own.recipe} already, not {recipe}; leave out --recipe, or give the float "
+            "checkpoint that it was made from"
+        )
+    if group_size is not None and group_size != own.group_size:
+        raise ValueError(
+            f"{folder} is quantized in groups of {own.group_size} already, not {group_size}; leave out --group-size, "
+            "or give the float checkpoint that it was made from"
+        )
+
+
+def _unknown(source: str, folder: Path) -> str:
+    if folder.exists():
+        return f"{source} is a file; give a preset ({', '.join(PRESETS)}) or a checkpoint folder"
+    near = difflib.get_close_matches(source.lower(), PRESETS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{source!r} is neither a preset nor a checkpoint folder{hint}; presets: {', '.join(PRESETS)}"
+
+
+def _size(file: Path) -> int:
+    if not file.is_file():
+        raise ValueError(f"{file} is missing, though checkpoint.json names it; copy the checkpoint again")
+    return file.stat().st_size

@@ -39,7 +39,7 @@ def train_bpe(
         pattern: of the pieces that no merge crosses.
 
     Raises:
-        ValueError: the folder exists, or there is no text.
+        ValueError: the folder exists.
         EnvironmentFault: the disk is full.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers

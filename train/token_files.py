@@ -188,6 +188,16 @@ def clear(folder: Path) -> None:
     (folder / PROGRESS).unlink()
 
 
+def sweep(folder: Path) -> None:
+    """Removes half files that a killed process left."""
+    for name in (INDEX, PROGRESS, TOKENIZER):
+        for path in folder.glob(f".{name}.*-*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
 def _write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file at once."""
     with atomic_output(path, overwrite=True, folder=False) as partial:

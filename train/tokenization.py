@@ -27,6 +27,7 @@ from train.token_files import (
     TokenWriter,
     clear,
     read_progress,
+    sweep,
     token_type,
     write_progress,
 )
@@ -108,6 +109,7 @@ class _Work:
         self._settings = compared_settings(data, tokenizer, vocab_size) | {"data.shard_tokens": data.shard_tokens}
 
     def run(self) -> None:
+        sweep(self._folder)
         before = read_progress(self._folder)
         if before.get("settings") != self._settings or "tokenizer" not in before:
             clear(self._folder)

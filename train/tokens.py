@@ -28,6 +28,7 @@ from train.token_files import (
     VERSION,
     DocumentEntry,
     read_entries,
+    read_progress,
 )
 from train.tokenization import compared_settings, read_tokenizer, write_tokens
 
@@ -119,6 +120,7 @@ def prepare_tokens(
         EnvironmentFault: the disk is full, or a library or the network is missing.
     """
     if not (folder / INDEX).is_file():
+        read_progress(folder)  # refuses a folder of something else before a lock is put there
         with folder_lock(folder):
             if not (folder / INDEX).is_file():  # another process may just have finished
                 write_tokens(data, tokenizer, vocab_size=vocab_size, folder=folder, base=base, progress=progress)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "quant")
+FOLDERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "quant", "train")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 MOST_LINES_A_FUNCTION = 50
 MOST_LINES_A_COMMAND = 20

@@ -6,6 +6,7 @@ most frequent pair and, among equals, the one with the lowest ids (huggingface/t
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.files import atomic_output, dump_json
 from model.tokenizer import TokenizerSpec, read_tokenizer_spec
@@ -42,19 +43,9 @@ def train_bpe(
         ValueError: the folder exists.
         EnvironmentFault: the disk is full.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A", pair=f"{BEGIN} $A {BEGIN} $B", special_tokens=[(BEGIN, 0)]
-    )
+    tokenizer = _untrained(pattern)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[BEGIN, END],
@@ -78,6 +69,24 @@ def train_bpe(
     spec = read_tokenizer_spec(folder, vocab_size=vocab_size)
     assert spec is not None
     return spec
+
+
+def _untrained(pattern: str) -> "Tokenizer":
+    """A byte-level tokenizer without a vocabulary, that begins every text with `BEGIN`."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN} $A", pair=f"{BEGIN} $A {BEGIN} $B", special_tokens=[(BEGIN, 0)]
+    )
+    return tokenizer
 
 
 def _at_most(texts: Iterable[str], max_bytes: int) -> Iterator[str]:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from model.files import atomic_output, dump_json
 from model.tokenizer import TokenizerSpec, read_tokenizer_spec
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"  # ids 0 and 1
 
 # Llama 3's split (meta-llama/llama3, llama/tokenizer.py: a word with the space or mark before it, digits in threes)

@@ -32,6 +32,7 @@ _NO_RING = -332  # a layer whose cache does not wrap needs no choice between two
 _INTERLEAVED = 876  # RoPE over pairs (2i, 2i + 1)
 _QK_NORM = 3248
 _NO_ROPE = -596  # a layer without RoPE, temperature included
+_ONE_TOKEN = -2432  # a layer of a program whose chunk is one token: no length is dynamic
 _GRAPHS = {  # by backend and what the recipe says of activations
     ("XnnpackBackend", "int8-dynamic"): _Graph(fixed=13_264, layer=20_936),
     ("XnnpackBackend", "float"): _Graph(fixed=10_856, layer=13_516),
@@ -98,7 +99,7 @@ def _graph_bytes(config: ModelConfig, recipe: Recipe, plan: ExportPlan) -> int:
         )
     total = graph.fixed + _RING_SHAPE * len({(c.slots, c.window) for c in plan.cache.layers if c.ring})
     for cache in plan.cache.layers:
-        total += graph.layer + (0 if cache.ring else _NO_RING)
+        total += graph.layer + (0 if cache.ring else _NO_RING) + (_ONE_TOKEN if plan.chunk == 1 else 0)
         if config.uses_rope(cache.layer):
             total += _INTERLEAVED * (config.rope_layout == "interleaved") + _QK_NORM * config.qk_norm
         else:

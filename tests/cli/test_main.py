@@ -30,7 +30,9 @@ def pocket(root, *args, **settings):
 
 
 def test_the_commands_are_the_documented_ones():
-    assert COMMANDS == ["chat", "convert", "demo", "evaluate", "export", "generate", "inspect", "quantize"]
+    assert COMMANDS == [
+        "chat", "convert", "demo", "estimate", "evaluate", "export", "generate", "inspect", "quantize", "train"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,4 +1,4 @@
-"""`pocketlm demo`: the whole job on a small random model, with a line a step and a table at the end."""
+"""`pocketlm demo`: the whole job on the model that comes with the source, a line a step and a table at the end."""
 
 from pathlib import Path
 
@@ -9,16 +9,21 @@ from cli.options import PATH, json_option
 from cli.terminal import Terminal
 
 
-@click.command(cls=PocketCommand, short_help="The whole job on a small random model.", example="pocketlm demo")
+@click.command(
+    cls=PocketCommand,
+    short_help="The whole job on the small model that comes with pocketlm.",
+    example="pocketlm demo\npocketlm demo OTHER_FOLDER --json",
+)
 @click.argument("folder", type=PATH, default=Path("demo"))
 @json_option
 @click.pass_obj
 def demo(terminal: Terminal, folder: Path, as_json: bool) -> None:
-    """Convert, quantize, export, inspect and run a small model with random weights, all into FOLDER (default: demo).
+    """Quantize, export, verify, self-test and run a small trained model, all into FOLDER (default: demo).
 
-    The weights are random, so the text is noise; everything else is as with a trained model.
+    The model is assets/nano, 5.8 million parameters trained by `pocketlm train` on Python's standard library. It
+    continues Python, in the shape of Python rather than with its sense.
     """
     from cli.demo_steps import run_demo
 
-    result = run_demo(terminal, folder)
+    result = run_demo(terminal, folder, is_quiet=as_json)
     terminal.result(result.data, result.lines, as_json=as_json)

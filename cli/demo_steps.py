@@ -1,63 +1,126 @@
-"""The steps of the demo, each the same call that its command makes."""
+"""The steps of the demo, each the same call that its command makes, and the table of what they measured."""
 
 import os
+import resource
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from cli.engines import Opened, Sampling, open_engine
 from cli.report import Result, size, tree_bytes
 from cli.terminal import Terminal
+from model.errors import GateError
 
-PRESET = "nano"
+MODEL = Path(__file__).resolve().parent.parent / "assets" / "nano"
 RECIPE = "8da4w-g32"
-PROMPT = "Once upon a time"
-NEW_TOKENS = 64
+PROMPT = "def read_json(path):\n"
+NEW_TOKENS = 96
+TEMPERATURE, SEED = 0.7, 0  # greedy text of so small a model runs in circles
 _MARK = "pocketlm-demo.txt"  # says that a folder is the demo's own, to be overwritten
+_INDENT = " " * 14  # under a step's words
 
 
-def run_demo(terminal: Terminal, folder: Path) -> Result:
-    """Makes a checkpoint, a quantized checkpoint and a package below `folder`, and runs the package.
+def run_demo(terminal: Terminal, folder: Path, *, is_quiet: bool) -> Result:
+    """Makes a quantized checkpoint and a package below `folder`, proves the file, and runs it.
+
+    Args:
+        is_quiet: nothing is streamed to stdout.
 
     Raises:
-        ValueError: `folder` holds something that the demo has not made.
+        ValueError: the model is not there, or `folder` holds something that the demo has not made.
+        GateError: the written file differs from the checkpoint, or does not repeat its golden prompt.
+        EnvironmentFault: the disk is full.
     """
-    from cli.jobs import export_job, quantize_job, random_job
-    from export.inspect import inspect_package
-
+    _check_model()
     _claim(folder)
-    checkpoint, quantized, package = folder / "checkpoint", folder / "quantized", folder / "package"
-    with terminal.step(f"1/5 convert   {PRESET} with random weights -> {checkpoint}"):
-        random_job(PRESET, checkpoint, seed=0, overwrite=True, dry_run=False)
-    with terminal.step(f"2/5 quantize  {RECIPE} -> {quantized}"):
-        quantize_job(checkpoint, quantized, recipe=RECIPE, group_size=None, overwrite=True, dry_run=False)
-    with terminal.step(f"3/5 export    xnnpack -> {package}"):
-        export_job(
-            quantized,
-            package,
-            targets=("xnnpack",),
-            max_context=None,
-            prefill_chunk=None,
-            bounded=False,
-            zipped=False,
-            overwrite=True,
-            dry_run=False,
-        )
-    with terminal.step("4/5 inspect   hashes, layers and operators"):
-        report = inspect_package(package)
-    with (
-        terminal.step(f"5/5 generate  {NEW_TOKENS} tokens after {PROMPT!r}"),
-        open_engine(package, runner="python", sampling=Sampling(temperature=0.0, top_p=None, seed=None)) as opened,
-    ):
-        figures = _generate(opened)
-    data = figures | {
-        "problems": list(report.problems),
-        "checkpoint_bytes": tree_bytes(checkpoint),
+    quantized, package = folder / "quantized", folder / "package"
+    with terminal.step(f"1/5 quantize  {RECIPE} -> {quantized}"):
+        parameters = _quantize(quantized)
+    terminal.log(f"{_INDENT}{parameters:,} parameters that `pocketlm train` made of Python's standard library")
+    with terminal.step(f"2/5 export    xnnpack -> {package}"):
+        made = _export(quantized, package)
+    with terminal.step("3/5 verify    the written file, byte by byte"):
+        proof = verify_integers(quantized, package)
+    terminal.log(
+        f"{_INDENT}{proof['codes']:,} codes and {proof['scales']:,} scales of {proof['matrices']} matrices compared: "
+        "all equal"
+    )
+    with terminal.step("4/5 self-test the golden prompt in a fresh runner"):
+        golden = self_test(package)
+    terminal.log(f"{_INDENT}{golden['repeated']} of {golden['compared']} tokens as the export measured them")
+    terminal.log(f"5/5 generate  at most {NEW_TOKENS} tokens")
+    talk = _generate(terminal, package, is_quiet=is_quiet)
+    checkpoint_bytes = (MODEL / "model.safetensors").stat().st_size
+    data = {
+        "parameters": parameters,
+        "checkpoint_bytes": checkpoint_bytes,
         "package_bytes": tree_bytes(package),
+        "program_bytes": made["program_bytes"],
+        "cache_bytes": made["cache_bytes"],
+        "context_tokens": made["context"],
+        "export_s": made["seconds"],
+        "verified": proof,
+        "golden": golden,
+        **talk,
+        "peak_memory_bytes": _peak_memory_bytes(),
         "package": str(package),
     }
     return Result(data=data, lines=[*_table(terminal, data), "", *_next(package)])
+
+
+def verify_integers(quantized: Path, package: Path) -> dict[str, int]:
+    """Compares every code and scale of a package's program with the checkpoint's, and reads its hashes and operators.
+
+    Returns:
+        How many `matrices`, `codes` and `scales` were compared; a tied table counts once.
+
+    Raises:
+        GateError: something differs, runs undelegated, or is float where the recipe says integers.
+    """
+    from export.export import expected_weights
+    from export.inspect import inspect_package
+    from export.integers import compare_integers
+    from export.pte import read_pte
+    from quant.integers import QuantizedTensor
+
+    expected = expected_weights(quantized)
+    problems = [*inspect_package(package).problems, *compare_integers(read_pte(package / "model.pte"), expected)]
+    if problems:
+        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        raise GateError(f"{package}: {problems[0]}{more}; run the demo again, and report it if it stays")
+    compared = {id(tensor): tensor for _, tensor in expected if isinstance(tensor, QuantizedTensor)}.values()
+    return {
+        "matrices": len(compared),
+        "codes": sum(tensor.codes.numel() for tensor in compared),
+        "scales": sum(tensor.scales.numel() for tensor in compared),
+    }
+
+
+def self_test(package: Path) -> dict[str, int]:
+    """Generates a package's golden prompt again, in a runner that has run nothing before.
+
+    Returns:
+        How many ids the manifest says must be `compared`, and how many were `repeated`: as many.
+
+    Raises:
+        GateError: an id differs.
+    """
+    from export.golden import repeat_golden
+    from export.package import open_package
+    from export.runner import open_runner
+
+    with open_package(package) as opened:
+        golden = opened.manifest.golden
+        return {"compared": golden.compared, "repeated": repeat_golden(open_runner(opened), golden)}
+
+
+def _check_model() -> None:
+    if not (MODEL / "checkpoint.json").is_file():
+        raise ValueError(
+            f"{MODEL} is missing: the demo's model comes with the source of pocketlm. Clone the repository and run "
+            "`make demo` there, or begin with your own model: pocketlm convert MODEL_FOLDER checkpoint/"
+        )
 
 
 def _claim(folder: Path) -> None:
@@ -68,49 +131,88 @@ def _claim(folder: Path) -> None:
     mark.write_text("Made by `pocketlm demo`, which overwrites this folder.\n", encoding="utf-8")
 
 
-def _generate(opened: Opened) -> dict[str, Any]:
-    import time
+def _quantize(quantized: Path) -> int:
+    """Returns the number of parameters."""
+    from cli.jobs import quantize_job
 
+    result = quantize_job(MODEL, quantized, recipe=RECIPE, group_size=None, overwrite=True, dry_run=False)
+    return int(result.data["parameters"])
+
+
+def _export(quantized: Path, package: Path) -> dict[str, Any]:
+    """Returns `export.export.PackageSummary` as JSON."""
+    from cli.jobs import export_job
+
+    result = export_job(
+        quantized,
+        package,
+        targets=("xnnpack",),
+        max_context=None,
+        prefill_chunk=None,
+        bounded=False,
+        zipped=False,
+        overwrite=True,
+        dry_run=False,
+    )
+    made: dict[str, Any] = result.data["packages"][0]
+    return made
+
+
+def _generate(terminal: Terminal, package: Path, *, is_quiet: bool) -> dict[str, Any]:
     from chat.reply import ReplyStream
+    from cli.engines import Sampling, open_engine
 
-    reply = ReplyStream(opened.turns.stop_texts, time.monotonic)
-    for piece in opened.engine.stream(PROMPT, first=True, max_new_tokens=NEW_TOKENS):
-        reply.take(piece)
-    reply.finish()
-    manifest = opened.manifest
+    def show(text: str) -> None:
+        if not is_quiet:
+            terminal.write(text)
+
+    sampling = Sampling(temperature=TEMPERATURE, top_p=None, seed=SEED)
+    with open_engine(package, runner="python", sampling=sampling) as opened:
+        show("\n" + terminal.bold(PROMPT))
+        reply = ReplyStream(opened.turns.stop_texts, time.monotonic)
+        for piece in opened.engine.stream(PROMPT, first=True, max_new_tokens=NEW_TOKENS):
+            show(reply.take(piece))
+        show(reply.finish() + "\n")
     return {
-        "parameters": manifest.model.parameters,
-        "cache_bytes": manifest.cache.bytes,
-        "program_bytes": manifest.memory.program_bytes,
-        "new_tokens": reply.num_tokens,
-        "decode_tokens_per_s": reply.decode_tokens_per_s,
+        "prompt": PROMPT,
         "text": reply.text,
-        "context_tokens": manifest.context.tokens,
+        "new_tokens": reply.num_tokens,
+        "time_to_first_token_s": reply.time_to_first_token_s,
+        "decode_tokens_per_s": reply.decode_tokens_per_s,
     }
 
 
+def _peak_memory_bytes() -> int:
+    """The most that this process has had in memory so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # getrusage(2): KiB on Linux, bytes on macOS
+
+
 def _table(terminal: Terminal, data: dict[str, Any]) -> list[str]:
-    float_bytes = 4 * data["parameters"]
-    rate = data["decode_tokens_per_s"]
+    rate, wait = data["decode_tokens_per_s"], data["time_to_first_token_s"]
+    before, after = data["checkpoint_bytes"], data["package_bytes"]
     rows = [
         ("parameters", f"{data['parameters']:,}"),
-        ("weights as float32", size(float_bytes)),
-        ("model.pte (INT4)", f"{size(data['program_bytes'])}, {float_bytes / data['program_bytes']:.1f} times smaller"),
+        ("weights as trained", f"{size(before)} (bfloat16)"),
+        ("package", f"{size(after)} ({RECIPE}), {before / after:.1f} times smaller; float or undelegated: nothing"),
         ("cache", f"{size(data['cache_bytes'])} for the last {data['context_tokens']:,} tokens, for ever"),
-        ("speed", f"{rate:.0f} tokens/s on this machine" if rate else "not measured"),
-        ("undelegated or float", f"{len(data['problems'])} problems" if data["problems"] else "nothing"),
+        ("first token", f"after {1000 * wait:.0f} ms" if wait is not None else "none"),
+        ("decode", f"{rate:,.0f} tokens/s on this machine" if rate is not None else "not measured"),
+        ("export", f"{data['export_s']:.0f} s"),
+        ("peak memory", f"{size(data['peak_memory_bytes'])}, nearly all of it for the export"),
     ]
-    return ["", *(f"  {terminal.bold(name.ljust(22))}{value}" for name, value in rows)]
+    return ["", *(f"  {terminal.bold(name.ljust(20))}{value}" for name, value in rows)]
 
 
 def _next(package: Path) -> list[str]:
     command = _command()
     return [
         "Try next:",
-        f"  {command} chat {package}",
-        f'  {command} generate {package} "Once upon a time" --runner native    (the code that runs on phones)',
+        f'  {command} generate {package} "class Stack:" --temperature 0.7',
+        f'  {command} generate {package} "import os" --runner native      (the C++ runner of the phones)',
         f"  {command} inspect {package}",
         f"  {command} convert YOUR_MODEL_FOLDER checkpoint/    (then quantize, export, chat)",
+        f"  {command} train train/runs/nano.toml runs/nano     (how this model was made)",
     ]
 
 

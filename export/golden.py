@@ -67,6 +67,31 @@ def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec,
     )
 
 
+def repeat_golden(runner: PteRunner, golden: Golden) -> int:
+    """Generates the golden prompt again.
+
+    Args:
+        runner: over the package's program; its cache is overwritten.
+
+    Returns:
+        How many ids were compared: all of those must be equal everywhere.
+
+    Raises:
+        GateError: one of them differs; the message names the step and both ids.
+    """
+    logits, position = runner.logits(golden.prompt_ids, 0), len(golden.prompt_ids)
+    for step, wanted in enumerate(golden.ids[: golden.compared]):
+        if step:
+            logits = runner.logits([golden.ids[step - 1]], position)
+            position += 1
+        if (found := int(logits.argmax())) != wanted:
+            raise GateError(
+                f"the golden prompt is not repeated: id {found} in place of {wanted} at step {step + 1}, where the "
+                f"margin was {golden.margins[step]:.4g} and the noise {golden.noise_floor:.4g}; export it again"
+            )
+    return golden.compared
+
+
 def _too_short(room: int | None, prompt: int) -> str:
     return (
         f"a bounded context of {room} tokens is too short for the golden prompt ({prompt} tokens) and "

@@ -101,7 +101,8 @@ def write_checkpoint(folder: Path, info: CheckpointInfo, tensors: Iterable[tuple
     """
     from model.safetensors_file import write_safetensors
 
-    names = 3 * len(float_shapes(info.config))  # weight, or codes and scales; and a learned scale
+    is_plain = info.quantization is None and not info.learned_scales
+    names = len(float_shapes(info.config)) * (1 if is_plain else 3)  # weight, or codes and scales; and a learned scale
     write_safetensors(folder / WEIGHTS_FILE, tensors, header_bytes=names * _ENTRY_BYTES)
     (folder / INFO_FILE).write_text(dump_json(info.to_json()), encoding="utf-8")
 

@@ -60,7 +60,7 @@ def write_plot(metrics: list[dict[str, Any]], path: Path, title: str) -> None:
         partial.write_text(svg, encoding="utf-8")
 
 
-def _draw(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], caption: str, title: str) -> str:
+def _draw(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], caption: list[str], title: str) -> str:
     try:
         import matplotlib.style
         from matplotlib.figure import Figure
@@ -73,10 +73,11 @@ def _draw(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], caption: 
         warnings.filterwarnings("ignore", message="Glyph")  # the viewer's fonts draw the text
         figure = Figure(figsize=(9, 6.4), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-        figure.supxlabel(caption, x=0.01, ha="left", fontsize=9)
+        lines = [" · ".join(part) for part in (caption[:4], caption[4:]) if part]
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=9)
         _draw_axes(figure, steps, held_out)
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return _with_words(file.getvalue(), title, f"{_description(steps, held_out)} Final figures: {caption}.")
+    return _with_words(file.getvalue(), title, f"{_description(steps, held_out)} Final figures: {', '.join(caption)}.")
 
 
 def _draw_axes(figure: "Figure", steps: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> None:
@@ -140,17 +141,22 @@ def _thinned(numbers: list[int], values: list[float]) -> tuple[list[int], list[f
     return xs, ys
 
 
-def _caption(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], done: dict[str, Any]) -> str:
-    """The final figures in one line."""
+def _caption(steps: list[dict[str, Any]], held_out: list[dict[str, Any]], done: dict[str, Any]) -> list[str]:
+    """The final figures; the first four fill a line."""
     last, span = steps[-1], _span(len(steps))
     loss = [record["loss"] for record in steps[-span:]]
     rates = sorted(record["tokens_per_second"] for record in steps)
-    parts = [f"step {last['step']:,}", f"{last['tokens']:,} tokens", f"loss {sum(loss) / len(loss):.3f} (last {span})"]
+    parts = [
+        f"step {last['step']:,}",
+        f"{last['tokens']:,} tokens",
+        f"{rates[len(rates) // 2]:,.0f} tokens/s",
+        f"loss {sum(loss) / len(loss):.3f} (last {span})",
+    ]
     if held_out:
         parts.append(f"held-out loss {held_out[-1]['held_out_loss']:.3f} nats per token")
     if "held_out_bits_per_byte" in done:
         parts.append(f"checkpoint {done['held_out_bits_per_byte']:.3f} bits per held-out byte")
-    return " · ".join([*parts, f"{rates[len(rates) // 2]:,.0f} tokens/s"])
+    return parts
 
 
 def _description(steps: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> str:

@@ -78,6 +78,12 @@ def write_run(out: Path, facts: dict[str, Any]) -> None:
         partial.write_text(dump_json({"format": _FORMAT, "version": _VERSION} | facts), encoding="utf-8")
 
 
+def describe_newest(out: Path) -> str:
+    """What is left of a run that stops now."""
+    path = newest_state(out / STATES_FOLDER)
+    return "no state was saved yet" if path is None else f"the last good state is {path}"
+
+
 def find_done(out: Path) -> dict[str, Any] | None:
     """The last record of a finished run whose checkpoint is still there."""
     if not (out / METRICS_FILE).is_file() or not (out / CHECKPOINT_FOLDER).is_dir():

@@ -22,6 +22,7 @@ from train.folder import (
     RUN_FILE,
     STATES_FOLDER,
     TOKENS_FOLDER,
+    describe_newest,
     find_done,
     find_run,
     refuse_foreign,
@@ -34,7 +35,7 @@ from train.order import DataOrder
 from train.plot import write_plot
 from train.run_file import check_resumable
 from train.settings import RunSettings
-from train.state import State, load_newest, newest_state, save_state
+from train.state import State, load_newest, save_state
 from train.tokens import TokenSet, prepare_tokens
 
 
@@ -129,9 +130,13 @@ def _train(
     with Metrics.open(out / METRICS_FILE, keep_to_step=None if run is None else start) as metrics:
         event = {"event": "start" if run is None else "resume", "after_step": start}
         metrics.write(event | _circumstances(settings, tokens, device, threads))
-        _Loop(settings, out, engine, order, held_out, metrics, display, facts).run(start, last)
-        if last == settings.train.steps:
-            metrics.write(_finish(settings, out, engine, tokens, device, display))
+        try:
+            _Loop(settings, out, engine, order, held_out, metrics, display, facts).run(start, last)
+            if last == settings.train.steps:
+                metrics.write(_finish(settings, out, engine, tokens, device, display))
+        except (KeyboardInterrupt, SystemExit, EnvironmentFault):  # Ctrl-C, SIGTERM, a full disk
+            display.note(f"{describe_newest(out)}; go on with --resume")
+            raise
     _plot(settings, out, display)
     return max(start, last)
 
@@ -178,16 +183,12 @@ class _Loop:
         loop = self._settings.train
         if start >= last:
             self._display.note(f"step {start} is reached already")
-        try:
-            for step in range(start + 1, last + 1):
-                self._step(step, last)
-                if step == last or (loop.evaluate_every and step % loop.evaluate_every == 0):
-                    self._evaluate(step)
-                if step == last or step % loop.save_every == 0:
-                    self._save(step)
-        except (KeyboardInterrupt, SystemExit, EnvironmentFault):  # Ctrl-C, SIGTERM, a full disk
-            self._display.note(f"{self._kept()}; go on with --resume")
-            raise
+        for step in range(start + 1, last + 1):
+            self._step(step, last)
+            if step == last or (loop.evaluate_every and step % loop.evaluate_every == 0):
+                self._evaluate(step)
+            if step == last or step % loop.save_every == 0:
+                self._save(step)
 
     def _step(self, step: int, last: int) -> None:
         loop, began = self._settings.train, monotonic()
@@ -227,12 +228,9 @@ class _Loop:
 
     def _diverged(self, step: int, what: str) -> ValueError:
         return ValueError(
-            f"{what} at step {step}; {self._kept()}. Start another run with a lower optimizer.lr or a longer warm-up"
+            f"{what} at step {step}; {describe_newest(self._out)}. Start another run with a lower optimizer.lr or a "
+            "longer warm-up"
         )
-
-    def _kept(self) -> str:
-        path = newest_state(self._out / STATES_FOLDER)
-        return "no state was saved yet" if path is None else f"the last good state is {path}"
 
 
 def _held_out_windows(settings: RunSettings, tokens: TokenSet) -> list[Tensor]:

@@ -40,7 +40,9 @@ def save_state(folder: Path, state: State, *, keep: int) -> Path:
         EnvironmentFault: the disk is full or cannot be written; the states that were there stay.
     """
     path = folder / f"step-{state.step:08d}"
-    with atomic_output(path, overwrite=path.is_dir()) as partial:
+    if path.exists():  # damaged, or the run would not be at this step again
+        shutil.rmtree(path)
+    with atomic_output(path) as partial:
         tensors = ((name, tensor.detach().cpu().contiguous()) for name, tensor in state.tensors.items())
         write_safetensors(partial / TENSORS_FILE, tensors, header_bytes=len(state.tensors) * _ENTRY_BYTES)
         facts = {

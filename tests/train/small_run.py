@@ -33,7 +33,7 @@ final_steps = 3
 batch_tokens = 128
 micro_batch_tokens = 64
 threads = 1
-evaluate_every = 5
+evaluate_every = {SAVE_EVERY}
 evaluate_tokens = 256
 save_every = {SAVE_EVERY}
 

@@ -1,6 +1,7 @@
 """The order in which a run sees its text: a pure function of seed and step, so that there is nothing to save.
 
-Each epoch cuts the stream into windows from an offset of its own and goes through them in an order of its own.
+Each epoch cuts the stream into windows from an offset of its own and goes through them in an order of its own. What
+the offset cuts off at the two ends is less than two windows.
 Shapes: B sequences of a batch, T tokens of a window.
 """
 

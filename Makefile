@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo     set up, then make a package from a small random model and talk to it"
+	@echo "make demo     set up, then make a package of the trained model in assets/nano, prove it and run it"
 	@echo "make test     set up, then run the fast tests"
 	@echo "make slow     the tests that take minutes"
 	@echo "make check    formatting, lint, types, import order, file lengths, test vectors"
@@ -55,4 +55,4 @@ vectors: $(STAMP)
 
 clean:
 	rm -rf $(VENV) demo .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
-	find $(CODE) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CODE) assets tests -name __pycache__ -type d -prune -exec rm -rf {} +

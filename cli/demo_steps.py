@@ -219,4 +219,6 @@ def _next(package: Path) -> list[str]:
 def _command() -> str:
     """How the user can call us again: by name where the shell finds it, else by the path that was used."""
     name = Path(sys.argv[0])
+    if name.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m {name.parent.name}"
     return name.name if shutil.which(name.name) or not name.is_file() else os.path.relpath(name)

@@ -210,13 +210,6 @@ def test_an_interrupted_command_cleans_up_and_ends_with_the_signals_code(root, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_leaves_a_folder_that_it_has_not_made_alone(tmp_path, capfd):
-    (tmp_path / "mine").write_text("precious")
-    assert main(["demo", str(tmp_path)]) == 1
-    assert "was not made by the demo" in capfd.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-
-
 def test_convert_quantize_and_the_dry_runs_agree_and_say_it_as_json(tmp_path, capfd):
     checkpoint, quantized = tmp_path / "c", tmp_path / "q"
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from chat.window import Context
-from export.golden import PROMPT, STEPS, measure_golden
+from export.golden import PROMPT, STEPS, measure_golden, repeat_golden
 from export.manifest_parts import Golden
 from export.manifest_rules import MIN_GOLDEN_STEPS, check_golden
 from export.package import open_package
@@ -152,6 +152,22 @@ def test_logits_that_overflowed_fail_the_gate(bad: float) -> None:
         measure(Script([0.5] * 5 + [bad] * STEPS))
 
 
+def test_repeating_it_compares_every_id_above_the_floor_and_none_below() -> None:
+    margins = [0.5] * STEPS
+    margins[20] = 0.0
+    golden = measure(Script(margins))
+    assert repeat_golden(Script(margins), golden) == golden.compared == 20  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("step", [0, 1, 31])
+def test_an_id_that_does_not_come_again_fails_the_gate_with_its_step(step: int) -> None:
+    golden = measure(Script([0.5] * STEPS))
+    margins = [0.5] * STEPS
+    margins[step] = -0.5
+    with pytest.raises(GateError, match=f"id 20 in place of {golden.ids[step]} at step {step + 1},"):
+        repeat_golden(Script(margins), golden)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["tiny_int4", "tiny_bounded", "other_int4", "tiny_float"])
 def test_a_packages_golden_prompt_repeats_to_the_last_digit(name: str, request: pytest.FixtureRequest) -> None:
     made: Made = request.getfixturevalue(name)
@@ -162,5 +178,6 @@ def test_a_packages_golden_prompt_repeats_to_the_last_digit(name: str, request: 
         tokenizer = load_tokenizer(package.folder, spec)
         for _ in range(2):  # and once more over the caches that the first left behind
             assert measure_golden(runner, tokenizer, spec, room=room) == manifest.golden
+            assert repeat_golden(runner, manifest.golden) == manifest.golden.compared
     print(f"\n{name}: {manifest.golden.compared} of {len(manifest.golden.ids)}, floor {manifest.golden.noise_floor}")
     assert manifest.golden.compared > 0 and len(manifest.golden.ids) >= MIN_GOLDEN_STEPS

@@ -63,7 +63,10 @@ def _figures(metrics: list[dict[str, Any]]) -> str:
         ("parameters", f"{start['parameters']:,}"),
         ("text to learn", f"{start['train_bytes']:,} bytes, {start['train_tokens']:,} tokens"),
         ("steps", f"{steps[-1]['step']:,} of {steps[0]['tokens']:,} tokens each"),
-        ("hours", f"{sum(record['seconds'] for record in steps) / 3600:.1f} on {start['device']}"),
+        (
+            "hours",
+            f"{sum(record['seconds'] for record in steps) / 3600:.1f} on {start['device']}, {start['threads']} threads",
+        ),
         ("text held out", f"{done['held_out_documents']} modules, {done['held_out_bytes']:,} bytes"),
         ("**bits per held-out byte**", f"**{done['held_out_bits_per_byte']:.3f}**"),
         ("`xz -9e`, module by module", f"{done['xz_each_bits_per_byte']:.3f}"),

@@ -193,15 +193,16 @@ def _table(terminal: Terminal, data: dict[str, Any]) -> list[str]:
     before, after = data["checkpoint_bytes"], data["package_bytes"]
     rows = [
         ("parameters", f"{data['parameters']:,}"),
-        ("weights as trained", f"{size(before)} (bfloat16)"),
-        ("package", f"{size(after)} ({RECIPE}), {before / after:.1f} times smaller; float or undelegated: nothing"),
+        ("checkpoint", f"{size(before)}, {8 * before / data['parameters']:.1f} bits a parameter"),
+        ("package", f"{size(after)}, {8 * after / data['parameters']:.1f} bits a parameter with tokenizer and licence"),
+        ("float or undelegated", "nothing"),
         ("cache", f"{size(data['cache_bytes'])} for the last {data['context_tokens']:,} tokens, for ever"),
         ("first token", f"after {1000 * wait:.0f} ms" if wait is not None else "none"),
         ("decode", f"{rate:,.0f} tokens/s on this machine" if rate is not None else "not measured"),
         ("export", f"{data['export_s']:.0f} s"),
-        ("peak memory", f"{size(data['peak_memory_bytes'])}, nearly all of it for the export"),
+        ("peak memory", f"{size(data['peak_memory_bytes'])}, for all of this in one process"),
     ]
-    return ["", *(f"  {terminal.bold(name.ljust(20))}{value}" for name, value in rows)]
+    return ["", *(f"  {terminal.bold(name.ljust(22))}{value}" for name, value in rows)]
 
 
 def _next(package: Path) -> list[str]:

@@ -13,7 +13,15 @@ from model.checkpoint import random_checkpoint, read_info
 from quant.checkpoint import quantize_checkpoint
 from tests.packages import TINY
 
-START = {"event": "start", "after_step": 0, "parameters": 1, "train_bytes": 2, "train_tokens": 3, "device": "cpu"}
+START = {
+    "event": "start",
+    "after_step": 0,
+    "parameters": 1,
+    "train_bytes": 2,
+    "train_tokens": 3,
+    "device": "cpu",
+    "threads": 2,
+}
 STEPS = [{"step": n, "loss": 1.5, "lr": 1e-3, "tokens": 512 * n, "seconds": 900.0} for n in (1, 2)]
 DONE = {
     "event": "done",
@@ -71,7 +79,7 @@ def test_the_readme_gets_the_figures_and_the_newer_ones_when_done_again(run, out
         collect(run, out)
         text = (out / "README.md").read_text()
         assert f"| **bits per held-out byte** | **{bits}** |" in text and text.count("bits per held-out byte") == 1
-        assert "| steps | 2 of 512 tokens each |" in text and "| hours | 0.5 on cpu |" in text
+        assert "| steps | 2 of 512 tokens each |" in text and "| hours | 0.5 on cpu, 2 threads |" in text
         assert text.startswith("# nano\n") and "## Licence" in text
         log = (run / "metrics.jsonl").read_text()
         (run / "metrics.jsonl").write_text(log.replace("1.23456", "1.1"))

@@ -131,6 +131,7 @@ def test_it_expects_python_and_not_noise():
     with torch.inference_mode():
         logits = model.head(model.hidden(torch.tensor([ids[:-1]])))[0].float()
     bits = torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:])) / torch.log(torch.tensor(2.0))
+    print(f"\n{bits:.2f} bits a token")
     assert bits < 6
 
 
@@ -151,5 +152,6 @@ def test_the_held_out_figure_comes_out_again(log, texts, settings):
         device=torch.device("cpu"),
         progress=lambda _: None,
     )
+    print(f"\n{score.bits_per_byte:.6f} bits per held-out byte, the log says {log[-1]['held_out_bits_per_byte']:.6f}")
     assert score.tokens == log[-1]["held_out_tokens"]
     assert score.bits_per_byte == pytest.approx(log[-1]["held_out_bits_per_byte"], rel=1e-4)

@@ -109,11 +109,12 @@ def _build(kind: type, table: Any, where: str) -> Any:
     for key in table:
         if key not in fields:
             raise ValueError(f"unknown key {where + key!r}{_nearest(key, where, fields)}")
+    values = {key: _value(hints[key], value, where + key) for key, value in table.items()}
     required = (f for f in fields.values() if f.default is f.default_factory is dataclasses.MISSING)
     missing = [where + f.name for f in required if f.name not in table]
     if missing:
         raise ValueError(f"keys are missing: {', '.join(missing)}")
-    return kind(**{key: _value(hints[key], value, where + key) for key, value in table.items()})
+    return kind(**values)
 
 
 def _model_config(table: dict[str, Any], where: str) -> ModelConfig:

@@ -19,15 +19,26 @@ from quant.recipe import LayerScheme, find_recipe, plan_layers
 DEFAULT_RECIPE = "8da4w-g32"
 
 _MIB = 1 << 20
-_PRESET_ENTRY = 72  # bytes an entry of the tokenizer.json that `convert --preset` writes for 4,096 entries or more
+_PRESET_ENTRY = 72  # bytes an entry of the tokenizer.json that `convert --preset` writes (32,000 entries: 71.2)
 _MANIFEST = (6150, 165)  # bytes of manifest.json: in all, and for each layer
-# Export: resident memory and time of one core of an AMD EPYC (Zen 4, 2 shared cores), executorch 1.5.1.
-_EXPORT_BASE = 417 * _MIB
-_EXPORT_LAYER = {"int8-dynamic": 24 * _MIB, "float": 17 * _MIB}
-_EXPORT_COPIES = {"int8-dynamic": 7.5, "float": 4.0}  # of the program file's bytes, at once
-_EXPORT_SECONDS = 10.6
-_EXPORT_LAYER_SECONDS = {"int8-dynamic": 8.65, "float": 4.5}
-_EXPORT_MIB_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lowering:
+    """What an export holds in memory and how long it takes: fitted to exports of 1 to 30 layers (docs/numerics.md)."""
+
+    layer_bytes: int
+    copies: float  # of the program file's bytes, at once
+    layer_seconds: float
+
+
+_EXPORT_BYTES = 417 * _MIB  # torch and executorch's compiler, before any layer
+_EXPORT_SECONDS = 10.6  # importing them, and what every program has
+_EXPORT_MIB_SECONDS = 0.1  # for each MiB of the program: packed, checked, hashed, run
+_LOWERING = {  # by what the recipe says of activations
+    "int8-dynamic": _Lowering(layer_bytes=24 * _MIB, copies=7.5, layer_seconds=8.65),
+    "float": _Lowering(layer_bytes=17 * _MIB, copies=4.0, layer_seconds=4.5),
+}
 _EXPORT_MACHINE = "one quiet core of an AMD EPYC (Zen 4)"
 
 
@@ -60,7 +71,7 @@ class Estimate:
     manifest_bytes: int
     memory: PackageMemory
     export_peak_bytes: int
-    export_seconds: float
+    export_seconds: int
     notes: tuple[str, ...]
 
     @property
@@ -144,8 +155,9 @@ def estimate(
         planned_bytes=planned_bytes(config, plan),
         tokenizer_entries=subject.tokenizer_entries,
     )
-    layers, kind = config.num_layers, rule.activations
-    lowering = _EXPORT_BASE + layers * _EXPORT_LAYER[kind]
+    cost, layers = _LOWERING[rule.activations], config.num_layers
+    held = int(cost.copies * program.total)
+    run = memory.packed + memory.planned  # of the golden prompt, when the copies are gone
     return Estimate(
         source=source,
         preset=info.preset,
@@ -158,9 +170,9 @@ def estimate(
         licence_bytes=subject.licence_bytes,
         manifest_bytes=_MANIFEST[0] + layers * _MANIFEST[1],
         memory=memory,
-        export_peak_bytes=lowering + max(int(_EXPORT_COPIES[kind] * program.total), memory.packed + memory.planned),
+        export_peak_bytes=_EXPORT_BYTES + layers * cost.layer_bytes + max(held, run),
         export_seconds=round(
-            _EXPORT_SECONDS + layers * _EXPORT_LAYER_SECONDS[kind] + program.total / _MIB * _EXPORT_MIB_SECONDS
+            _EXPORT_SECONDS + layers * cost.layer_seconds + program.total / _MIB * _EXPORT_MIB_SECONDS
         ),
         notes=(*subject.notes, *plan.notes),
     )

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -30,15 +29,6 @@ CONFIG = ModelConfig(
 )
 OPTIMIZER = OptimizerSettings(lr=1e-2, min_lr=1e-3, warmup_steps=2, clip=0.5)
 LOOP = LoopSettings(steps=8, window=16, batch_tokens=64)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Work as small as this is slower on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def engine(config: ModelConfig = CONFIG, *, optimizer: OptimizerSettings = OPTIMIZER, **loop) -> Engine:

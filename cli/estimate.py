@@ -66,7 +66,7 @@ def estimate_lines(found: "Estimate") -> list[str]:
         ("whole package", size(found.package_bytes), f"with a tokenizer of {size(found.tokenizer_bytes)}"),
         ("cache", size(plan.cache.bytes), f"{plan.context.kind}, {plan.context.tokens:,} tokens, chunk {plan.chunk}"),
         ("memory on a phone", size(memory.in_app), "peak of the app's process:"),
-        *(("", "", f"  {size(amount):>10} {what}") for what, amount in memory.parts.items()),
+        *(("", "", f"  {size(amount):>10} {what}") for what, amount in memory.parts.items() if amount),
         ("memory on a host", size(memory.in_generate), "peak of the process of `generate`"),
         ("", size(memory.in_native_child), "peak of the child process of `generate --runner native`"),
         ("export", size(found.export_peak_bytes), f"and {found.export_seconds:,.0f} s on {found.export_machine}"),

@@ -46,11 +46,11 @@ class PackageMemory:
     planned: int  # the program's planned memory, caches included
     cache: int  # of `planned`: keys and values
     working: int  # XNNPACK's values inside of delegates for one chunk, and scratch
-    loading: int  # codes and scales of the output layer, mapped only while it, the largest layer, is packed
+    loading: int  # what else of the file is mapped at the worst moment of packing, above all that is packed in the end
     tokenizer_entries: int
 
     def peak(self, reader: _Reader) -> int:
-        """The largest of three moments: the tokenizer is parsed, the last layer is packed, a chunk is computed."""
+        """The largest of three moments: the tokenizer is parsed, the last layers are packed, a chunk is computed."""
         held = self.mapped + self.packed + self.planned + reader.kept * self.tokenizer_entries
         return max(reader.parsing * self.tokenizer_entries, held + max(self.loading, self.working))
 
@@ -71,26 +71,28 @@ class PackageMemory:
 
     @property
     def parts(self) -> dict[str, int]:
-        """What `in_app` adds up to, for people: a sum unless parsing a tokenizer takes more than all else."""
-        last = (
-            {"output layer in the file while it is packed": self.loading}
-            if self.loading > self.working
-            else {"values of one chunk and scratch": self.working}
-        )
+        """What `in_app` adds up to, for people."""
+        allowance = {"allowance for the runtime, never measured on a phone": _APP}
+        parsing = _CPP_READER.parsing * self.tokenizer_entries
+        if self.peak(_CPP_READER) == parsing:
+            return {"tokenizer, while it is parsed": parsing} | allowance
+        is_loading = self.loading > self.working
         return {
             "input table and norms, mapped from the file": self.mapped,
             "other weights, packed on the heap": self.packed,
             "planned memory: caches": self.cache,
             "planned memory: masks and values": self.planned - self.cache,
             "tokenizer": _CPP_READER.kept * self.tokenizer_entries,
-            **last,
-            "allowance for the runtime, never measured on a phone": _APP,
-        }
+            "weights in the file while they are packed": self.loading if is_loading else 0,
+            "values of one chunk and scratch": 0 if is_loading else self.working,
+        } | allowance
 
     @property
     def sentence(self) -> str:
         """How `in_app` was estimated."""
-        return "peak of one process: " + ", ".join(f"{name} {size / _MIB:.1f} MiB" for name, size in self.parts.items())
+        return "peak of one process: " + ", ".join(
+            f"{name} {size / _MIB:.1f} MiB" for name, size in self.parts.items() if size
+        )
 
 
 def package_memory(
@@ -111,15 +113,22 @@ def package_memory(
         tokenizer_entries: size of the tokenizer's vocabulary.
     """
     layers = linear_layers(config, schemes)
+    stored = {name: sum(stored_bytes(*layer)) for name, layer in layers.items()}
+    packed = {name: stored[name] + _PACKED_ROW * rows for name, (_, rows, _) in layers.items()}
+    # Delegates give their part of the file back once it is packed. The last two are the last layer's feed-forward block
+    # and the output layer.
+    block = sum(
+        size for name, size in stored.items() if name.startswith(f"layers.{config.num_layers - 1}.feed_forward")
+    )
     chunk_values = 2 * config.ffn_dim + config.dim  # gate and up beside their input, in float32
     chunk_codes = config.ffn_dim  # the widest activation in INT8
     return PackageMemory(
         mapped=mapped_bytes,
-        packed=sum(sum(stored_bytes(*layer)) + _PACKED_ROW * layer[1] for layer in layers.values()),
+        packed=sum(packed.values()),
         planned=planned_bytes,
         cache=plan.cache.bytes,
         working=plan.chunk * (_FLOAT * chunk_values + chunk_codes) + _SCRATCH,
-        loading=sum(stored_bytes(*layers["head"])),
+        loading=max(stored["head"], block - packed["head"]),
         tokenizer_entries=tokenizer_entries,
     )
 

@@ -53,7 +53,6 @@ def _peak(code: str, *arguments: object) -> int:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=1500,
     )
     assert done.returncode == 0, done.stderr
     return 1024 * int(done.stderr.split()[-1])

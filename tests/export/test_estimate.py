@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from export.estimate import estimate
+from export.estimate_memory import PackageMemory
 from export.pte import read_pte
 from export.target import TARGETS
 from model.checkpoint import WEIGHTS_FILE
@@ -70,6 +71,17 @@ def test_the_manifest_and_the_estimate_name_the_same_peak(pair):
     assert found.memory.in_app == pytest.approx(memory["estimated_peak_bytes"], rel=0.001)
     assert "never measured on a phone" in memory["estimate"]
     assert sum(found.memory.parts.values()) == found.memory.in_app
+
+
+def test_the_parts_of_a_peak_add_up_whichever_moment_it_is():
+    small = dict.fromkeys(("mapped", "packed", "planned", "cache", "working", "loading"), 1000)
+    moments = [{"tokenizer_entries": 200_000}, {"loading": 10**9}, {"working": 10**9}]
+    named = set()
+    for moment in moments:
+        memory = PackageMemory(**({"tokenizer_entries": 1} | small | moment))
+        assert sum(memory.parts.values()) == memory.in_app
+        named.add(max(memory.parts, key=memory.parts.get))
+    assert len(named) == len(moments)
 
 
 def test_the_whole_process_of_a_small_package_peaks_where_it_was_estimated(tiny_int4):

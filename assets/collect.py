@@ -34,7 +34,10 @@ def collect(run: Path, out: Path) -> int:
     """
     metrics = read_metrics(run / "metrics.jsonl")
     if not metrics or "xz_each_bits_per_byte" not in metrics[-1]:
-        raise ValueError(f"{run} is not a finished run with held-out figures; go on with: pocketlm train ... --resume")
+        raise ValueError(
+            f"{run} is not a finished run with held-out figures: its log does not end with them. Go on with `pocketlm "
+            "train ... --resume`; a last line without xz's figures has to be removed first, to be measured again"
+        )
     source = run / "checkpoint"
     info, tensors = read_info(source), open_tensors(source)
     assert info.tokenizer is not None

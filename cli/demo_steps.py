@@ -14,9 +14,9 @@ from model.errors import GateError
 
 MODEL = Path(__file__).resolve().parent.parent / "assets" / "nano"
 RECIPE = "8da4w-g32"
-PROMPT = "def read_json(path):\n"
+PROMPT = "def read_json(path):"  # no line's end: nano's tokenizer has it in one token with the next line's indentation
 NEW_TOKENS = 96
-TEMPERATURE, SEED = 0.7, 0  # greedy text of so small a model runs in circles
+TEMPERATURE, SEED = 0.5, 0  # greedy text of so small a model runs in circles
 _MARK = "pocketlm-demo.txt"  # says that a folder is the demo's own, to be overwritten
 _INDENT = " " * 14  # under a step's words
 
@@ -209,11 +209,11 @@ def _next(package: Path) -> list[str]:
     command = _command()
     return [
         "Try next:",
-        f'  {command} generate {package} "class Stack:" --temperature 0.7',
-        f'  {command} generate {package} "import os" --runner native      (the C++ runner of the phones)',
+        f'  {command} generate {package} "def write_lines(path, lines):" --temperature 0.5',
+        f'  {command} generate {package} "class Queue:" --runner native    (the C++ code of the phones)',
         f"  {command} inspect {package}",
-        f"  {command} convert YOUR_MODEL_FOLDER checkpoint/    (then quantize, export, chat)",
-        f"  {command} train train/runs/nano.toml runs/nano     (how this model was made)",
+        f"  {command} convert YOUR_MODEL_FOLDER checkpoint/          (then quantize, export, chat)",
+        f"  {command} train train/runs/nano.toml runs/nano           (how this model was made)",
     ]
 
 

@@ -77,7 +77,7 @@ def test_people_see_the_text_the_table_and_commands_that_work(tiny, tmp_path, sa
     monkeypatch.setattr("sys.argv", ["pocketlm", "demo"])
     code, out, err = say("demo")
     assert code == 0, err
-    assert out.startswith("\ndef read_json(path):\n")
+    assert out.startswith("\ndef read_json(path):")
     for row in ("parameters", "package", "first token", "decode", "export", "peak memory"):
         assert re.search(rf"^  {row} +\S", out, re.MULTILINE), row
     assert f"{TINY.num_parameters:,}" in out and "all equal" in err

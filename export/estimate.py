@@ -12,9 +12,9 @@ from export.plan import ExportPlan, plan_export
 from export.target import find_target
 from model.checkpoint import float_shapes, read_info
 from model.checkpoint_info import CheckpointInfo, QuantizationInfo
-from model.config import PRESETS
+from model.config import PRESETS, ModelConfig
 from quant.plan import layer_shapes, read_plan
-from quant.recipe import LayerScheme, find_recipe, plan_layers
+from quant.recipe import LayerScheme, Recipe, find_recipe, plan_layers
 
 DEFAULT_RECIPE = "8da4w-g32"
 
@@ -155,9 +155,7 @@ def estimate(
         planned_bytes=planned_bytes(config, plan),
         tokenizer_entries=subject.tokenizer_entries,
     )
-    cost, layers = _LOWERING[rule.activations], config.num_layers
-    held = int(cost.copies * program.total)
-    run = memory.packed + memory.planned  # of the golden prompt, when the copies are gone
+    export_bytes, export_seconds = _export_cost(config, rule, program, memory)
     return Estimate(
         source=source,
         preset=info.preset,
@@ -168,14 +166,22 @@ def estimate(
         program=program,
         tokenizer_bytes=subject.tokenizer_bytes,
         licence_bytes=subject.licence_bytes,
-        manifest_bytes=_MANIFEST[0] + layers * _MANIFEST[1],
+        manifest_bytes=_MANIFEST[0] + config.num_layers * _MANIFEST[1],
         memory=memory,
-        export_peak_bytes=_EXPORT_BYTES + layers * cost.layer_bytes + max(held, run),
-        export_seconds=round(
-            _EXPORT_SECONDS + layers * cost.layer_seconds + program.total / _MIB * _EXPORT_MIB_SECONDS
-        ),
+        export_peak_bytes=export_bytes,
+        export_seconds=export_seconds,
         notes=(*subject.notes, *plan.notes),
     )
+
+
+def _export_cost(config: ModelConfig, recipe: Recipe, program: FileBytes, memory: PackageMemory) -> tuple[int, int]:
+    """Peak bytes and seconds of an export."""
+    cost = _LOWERING[recipe.activations]
+    held = int(cost.copies * program.total)
+    run = memory.packed + memory.planned  # of the golden prompt, when the copies are gone
+    num_bytes = _EXPORT_BYTES + config.num_layers * cost.layer_bytes + max(held, run)
+    seconds = _EXPORT_SECONDS + config.num_layers * cost.layer_seconds + program.total / _MIB * _EXPORT_MIB_SECONDS
+    return num_bytes, round(seconds)
 
 
 def find_subject(source: str, *, recipe: str | None, group_size: int | None) -> Subject:

@@ -195,15 +195,10 @@ def adopt_tokenizer(source: Path, target: Path, vocab_size: int) -> "TokenizerSp
         GateError: the tokenizer.json made from a tiktoken file has other ids than tiktoken.
     """
     from model.template import derive_template
+    from model.tiktoken_json import convert_tiktoken
     from model.tokenizer import read_tokenizer_spec
-    from model.tokenizer_files import find_tokenizer_file
 
-    found, made = find_tokenizer_file(source), None
-    if found is not None and found[1] == "tiktoken":
-        from model.tiktoken_json import write_tokenizer_json
-
-        made = target / "tokenizer.json"
-        write_tokenizer_json(found[0], made, vocab_size=vocab_size)
+    made = convert_tiktoken(source, target, vocab_size=vocab_size)
     spec = read_tokenizer_spec(source, vocab_size=vocab_size, made=made)
     if spec is None:
         _log.warning("%s has no tokenizer: the checkpoint takes token ids only", source)

@@ -107,10 +107,7 @@ def read_ranks(file: Path) -> list[bytes]:
     seen: dict[bytes, int] = {}  # token -> line
     for number, line in enumerate(file.read_bytes().splitlines(), start=1):
         match = _LINE.fullmatch(line)
-        try:
-            token = binascii.a2b_base64(match[1], strict_mode=True) if match else b""
-        except binascii.Error:
-            token = b""
+        token = _decode(match[1]) if match else b""
         if match is None or not token:
             raise ValueError(
                 f"{file}, line {number}: {line[:60]!r} is not a token in base64, a space and a rank; "
@@ -130,6 +127,15 @@ def read_ranks(file: Path) -> list[bytes]:
     if lost:
         raise ValueError(f"{file} has no token for the byte {lost[0]}, so not every text has ids; copy the file again")
     return tokens
+
+
+def _decode(text: bytes) -> bytes:
+    """The bytes of a token; none where the text is no base64, or not as an encoder writes it."""
+    try:
+        token = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
+    return token if base64.b64encode(token) == text else b""
 
 
 def ranks_sha256(tokens: Sequence[bytes]) -> str:

@@ -17,12 +17,26 @@ from typing import Any
 
 from model.errors import GateError
 from model.tiktoken_file import TiktokenVocabulary, named_specials, read_ranks, recognise
+from model.tokenizer_files import find_tokenizer_file
 from model.tokenizer_parity import AGREEMENT_CORPUS
 from model.tokenizer_readers import BYTE_CHARACTERS, open_hf
 
 _log = logging.getLogger("pocketlm")
 
 _SPELLING = {byte: character for character, byte in BYTE_CHARACTERS.items()}
+
+
+def convert_tiktoken(folder: Path, target: Path, *, vocab_size: int) -> Path | None:
+    """Writes tokenizer.json into `target` if a folder's only tokenizer is a tiktoken file; returns it, or None.
+
+    Raises:
+        ValueError, GateError: as `write_tokenizer_json`.
+    """
+    found = find_tokenizer_file(folder)
+    if found is None or found[1] != "tiktoken":
+        return None
+    write_tokenizer_json(found[0], target / "tokenizer.json", vocab_size=vocab_size)
+    return target / "tokenizer.json"
 
 
 def write_tokenizer_json(source: Path, file: Path, *, vocab_size: int) -> None:
@@ -99,7 +113,9 @@ def tokenizer_data(
     bos, bos_id = specials[0], len(tokens)
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split = {"type": "Split", "pattern": {"Regex": split_pattern}, "behavior": "Isolated", "invert": False}
+    # PCRE2, which the C++ reader uses, counts U+180E (of Mongolian text) among \s; Unicode and tiktoken do not.
+    pattern = split_pattern.replace(r"\s", r"\p{White_Space}").replace(r"\S", r"\P{White_Space}")
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     first = {"SpecialToken": {"id": bos, "type_id": 0}}
     text, other = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     return {
@@ -162,12 +178,12 @@ def differences(
     made = (rank for rank, pair in enumerate(merges) if pair is not None)
     found += [f"the merges of token {r}" for r in made if [t.id for t in ours.model.tokenize(spell(tokens[r]))] != [r]]
     ours.model.ignore_merges = True
-    whole = _whole(tokens)
-    read = ours.encode_batch_fast(whole, add_special_tokens=False)
-    found += [repr(t) for t, ids in zip(whole, read, strict=True) if theirs.encode_ordinary(t) != ids.ids]
     for name, text in [*AGREEMENT_CORPUS.items(), ("special tokens", "".join(f"a{text} b" for text in specials))]:
         if theirs.encode(text, allowed_special="all") != ours.encode(text, add_special_tokens=False).ids:
             found.append(name)
+    whole = _whole(tokens)
+    read = ours.encode_batch_fast(whole, add_special_tokens=False)
+    found += [repr(t) for t, ids in zip(whole, read, strict=True) if theirs.encode_ordinary(t) != ids.ids]
     return found if len(found) <= 5 else [*found[:5], f"{len(found) - 5} more"]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from model.errors import EnvironmentFault
 from model.files import atomic_output, sha256_file
+from model.tiktoken_json import convert_tiktoken
 from model.tokenizer import TokenizerSpec, read_tokenizer_spec
 from train.bpe import train_bpe
 from train.corpus import Corpus, Mark, Numbered, TextChanged, batches
@@ -254,11 +255,12 @@ def read_tokenizer(folder: Path, *, vocab_size: int) -> TokenizerSpec:
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
-    """Copies the files that describe a folder's tokenizer."""
+    """Copies the files that describe a folder's tokenizer; a tiktoken file becomes a tokenizer.json."""
     if not source.is_dir():
         raise ValueError(f"tokenizer.folder {source} is not a folder; relative paths start at the run file's folder")
     for name in _TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
+    convert_tiktoken(target, target, vocab_size=_ANY_SIZE)
     if read_tokenizer_spec(target, vocab_size=_ANY_SIZE) is None:
         raise ValueError(f"tokenizer.folder {source} holds no tokenizer; leave it out to have one trained")

@@ -179,7 +179,11 @@ def _index(folder: Path) -> dict[str, Any]:
 def _check_source(source: Path, folder: Path, facts: dict[str, Any]) -> None:
     """Refuses a tokenizer folder that has changed since; it may be gone."""
     found = find_tokenizer_file(source) if source.is_dir() else None
-    if found is not None and (found[0].name, sha256_file(found[0])) != (facts["file"], facts["sha256"]):
+    taken = (facts["file"], facts["sha256"])
+    if found is not None and found[1] == "tiktoken":  # the tokens came from a tokenizer.json made of the copy
+        copy = folder / TOKENIZER / found[0].name
+        taken = (copy.name, sha256_file(copy) if copy.is_file() else "")
+    if found is not None and (found[0].name, sha256_file(found[0])) != taken:
         raise ValueError(
             f"{folder} was made by another tokenizer than {found[0]} is now; name another folder by data.tokens, or "
             "remove that one to have it made again"

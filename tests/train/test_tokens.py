@@ -174,6 +174,21 @@ def test_a_tokenizer_is_taken_from_a_folder(made, tmp_path, shared):
             prepare(tmp_path, f"by-{source.name}", folder_of_tokenizer="tokenizer", vocab_size=60_000)
 
 
+def test_a_tiktoken_file_is_taken_as_the_tokenizer_json_made_of_it(tmp_path, shared):
+    write_texts(tmp_path, TEXTS)
+    shutil.copytree(shared / "tokenizers/llama4", tmp_path / "tokenizer")
+    for _ in range(2):  # made, and found again
+        tokens = prepare(tmp_path, folder_of_tokenizer="tokenizer", vocab_size=202_048)
+    assert (tokens.spec.file, tokens.spec.vocab_size) == ("tokenizer.json", 202_048)
+    ids = tokens.held_out.document(0).tolist()
+    assert ids[0] == 200_000 and ids[-1] in tokens.spec.stop_ids
+    assert load_tokenizer(tokens.tokenizer_folder, tokens.spec).decode(ids[1:-1]) == TEXTS[4]
+    with (tmp_path / "tokenizer/tokenizer.model").open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(ValueError, match=r"was made by another tokenizer than .*tokenizer\.model is now"):
+        prepare(tmp_path, folder_of_tokenizer="tokenizer", vocab_size=202_048)
+
+
 def test_sentencepiece_documents_go_on_after_a_nul(tmp_path, shared):
     write_texts(tmp_path, ["Once upon\0 a time", "</s> there was", "a girl", "a dog", "the end"])
     folder = next(path.parent for path in (shared / "checkpoints").rglob("tokenizer.model"))

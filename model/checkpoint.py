@@ -207,7 +207,8 @@ def adopt_tokenizer(source: Path, target: Path, vocab_size: int) -> "TokenizerSp
         shutil.copyfile(source / spec.file, target / spec.file)
     template = derive_template(source, spec, tokenizer=target)
     (target / TEMPLATE_FILE).write_text(dump_json(template.to_json()), encoding="utf-8")
-    _log.info("tokenizer: %s, %d entries", spec.file, spec.vocab_size)
+    padding = f"; {vocab_size - spec.vocab_size} rows of the table are padding" if spec.vocab_size < vocab_size else ""
+    _log.info("tokenizer: %s, %d entries%s", spec.file, spec.vocab_size, padding)
     return spec
 
 

@@ -4,7 +4,6 @@ How text becomes ids stands in model/tokenizer_readers.py; whether the phones' C
 model/tokenizer_parity.py; chat formats in model/template.py.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +24,6 @@ from model.tokenizer_readers import (
     open_hf,
     open_sentencepiece,
 )
-
-log = logging.getLogger(__name__)
 
 # Specials that end a turn or a document in known chat formats: they stop the reply wherever the tokenizer has them.
 END_TOKENS = (
@@ -228,10 +225,6 @@ def _check_ids(folder: Path, spec: TokenizerSpec, stops: list[tuple[int, str]], 
                 f"{folder / source}: stop id {i} is outside the model's vocabulary of {vocab_size}; "
                 "correct eos_token_id"
             )
-    if spec.vocab_size < vocab_size:
-        log.info(
-            "%s has %d ids, the model's table %d rows; the rest is padding", spec.file, spec.vocab_size, vocab_size
-        )
 
 
 def _post_processor_prefix(tokenizer: Any) -> list[int]:

@@ -139,13 +139,15 @@ def estimate(
             that do not fit the model.
     """
     chosen = find_target(target)
-    if recipe is not None:
-        find_recipe(recipe)
     subject = find_subject(source, recipe=recipe, group_size=group_size)
+    plan = plan_export(subject.info, chosen, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
+    return _of_plan(subject, plan)
+
+
+def _of_plan(subject: Subject, plan: ExportPlan) -> Estimate:
     info, config = subject.info, subject.info.config
     assert info.quantization is not None  # find_subject fills it in
     rule = find_recipe(info.quantization.recipe)
-    plan = plan_export(info, chosen, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
     program = file_bytes(config, subject.schemes, rule, plan)
     memory = package_memory(
         config,
@@ -157,7 +159,7 @@ def estimate(
     )
     export_bytes, export_seconds = _export_cost(config, rule, program, memory)
     return Estimate(
-        source=source,
+        source=subject.name,
         preset=info.preset,
         recipe=rule.name,
         parameters=config.num_parameters,
@@ -186,6 +188,8 @@ def _export_cost(config: ModelConfig, recipe: Recipe, program: FileBytes, memory
 
 def find_subject(source: str, *, recipe: str | None, group_size: int | None) -> Subject:
     """A preset by its name, or a checkpoint by its folder; see `estimate`."""
+    if recipe is not None:
+        find_recipe(recipe)
     if source in PRESETS:
         return _of_preset(source, recipe, group_size)
     folder = Path(source)

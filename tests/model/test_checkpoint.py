@@ -67,7 +67,7 @@ def test_a_tokenizer_survives_the_trip_through_json(tmp_path):
         ({"version": 2}, r"version 2 is not supported \(this pocketlm reads 1\); update pocketlm"),
         ({"version": "1"}, "version '1' is not supported .* convert the checkpoint again"),
         ({"famly": "llama"}, "unknown checkpoint key 'famly'; did you mean 'family'"),
-        ({"family": "gpt"}, "unknown model family 'gpt'; known: llama4_text, llama, random"),
+        ({"family": "gpt"}, "unknown model family 'gpt'; known: llama4_text, llama, pocketlm, random"),
         ({"learned_scales": 1}, "'learned_scales' is 1; it must be bool"),
         ({"preset": 3}, "'preset' is 3; it must be str or null"),
         ({"licences": ["../../etc/passwd"]}, r"names '\.\./\.\./etc/passwd', which is no licence"),

@@ -89,13 +89,13 @@ def train(
                 display.note(line)
         elif resume:
             display.note(f"there is no run in {out} yet: beginning at step 1")
+        remove_half_written(out)
         done = find_done(out)
         if done is not None:
             display.note("this run is finished already")
             if not (out / PLOT_FILE).is_file():
                 _plot(settings, out, display)
             return TrainResult(output=out, step=steps, steps=steps, done=done)
-        remove_half_written(out)
         with deterministic(device, settings.train.threads) as threads:
             reached = _train(settings, out, base, run, last, device, threads, display)
         return TrainResult(output=out, step=reached, steps=steps, done=find_done(out))

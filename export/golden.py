@@ -4,6 +4,9 @@ Greedy ids are comparable only while the best logit leads by more than the arith
 flip at rounding edges, so the noise is measured: the same positions computed token by token and in chunks.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -14,25 +17,73 @@ from model.errors import GateError
 from model.tokenizer import TokenizerSpec
 from model.tokenizer_readers import Tokenizer
 
-PROMPT = "Once upon a time"
+PROMPTS = ("Once upon a time", "def read_json(path):", "The capital of France is")
 STEPS = 32  # most ids that are kept
 _CHUNKED = tuple(range(0, STEPS, 2))  # after so many new ids the prefix is run again as one prefill; flips are rare
 _RELATIVE_FLOOR = 1e-5  # of max(1, max |logit|): float32's own noise, docs/numerics.md
 _DIGITS = 4  # margins are rounded: enough to compare, and less to differ between machines
 
 
-def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec, *, room: int | None) -> Golden:
+@dataclass(frozen=True, kw_only=True)
+class _Greedy:
+    """What a program makes of one prompt."""
+
+    prompt: str
+    prompt_ids: list[int]
+    ids: list[int]
+    margins: list[float]
+    noise: float
+
+    def compared(self, floor: float) -> int:
+        """How many steps come before the first one whose margin is below the floor."""
+        return next((i for i, margin in enumerate(self.margins) if margin < floor), len(self.margins))
+
+
+def measure_golden(
+    runner: PteRunner,
+    tokenizer: Tokenizer,
+    spec: TokenizerSpec,
+    *,
+    room: int | None,
+    prompts: Sequence[str] = PROMPTS,
+) -> Golden:
     """Generates greedily and measures every step's margin and the noise floor.
+
+    What a model was trained on decides which prompt it is sure of, so they are tried in turn until all steps of one can
+    be compared; else the one with the most is taken. The floor is the largest that any of the tried ones has shown.
 
     Args:
         runner: over the exported file; its cache is overwritten.
         room: positions of a bounded context, None for an endless one.
 
     Raises:
-        ValueError: a bounded context is too short for the prompt and 16 new tokens.
+        ValueError: a bounded context is too short for the first prompt and 16 new tokens.
         GateError: the program's logits are not finite.
     """
-    prompt_ids = tokenizer.encode(PROMPT, first=True)
+    tried: list[_Greedy] = []
+    for prompt in prompts:
+        prompt_ids = tokenizer.encode(prompt, first=True)
+        if room is not None and tried and room < len(prompt_ids) + MIN_GOLDEN_STEPS - 1:
+            continue
+        tried.append(_greedy(runner, prompt, prompt_ids, spec, room))
+        floor = max(greedy.noise for greedy in tried)
+        if tried[-1].compared(floor) == len(tried[-1].ids):
+            break
+    best = max(tried, key=lambda greedy: greedy.compared(floor))
+    compared = best.compared(floor)
+    keep = max(min(MIN_GOLDEN_STEPS, len(best.ids)), compared)
+    return Golden(
+        prompt=spec.bos_text + best.prompt,
+        prompt_ids=tuple(best.prompt_ids),
+        ids=tuple(best.ids[:keep]),
+        text=tokenizer.decode(best.ids[:compared]),
+        margins=tuple(best.margins[:keep]),
+        noise_floor=floor,
+        compared=compared,
+    )
+
+
+def _greedy(runner: PteRunner, prompt: str, prompt_ids: list[int], spec: TokenizerSpec, room: int | None) -> _Greedy:
     if room is not None and room < len(prompt_ids):
         raise ValueError(_too_short(room, len(prompt_ids)))
     steps = STEPS if room is None else min(STEPS, room - len(prompt_ids) + 1)
@@ -52,18 +103,12 @@ def measure_golden(runner: PteRunner, tokenizer: Tokenizer, spec: TokenizerSpec,
         logits = runner.logits([ids[-1]], len(prompt_ids) + len(ids) - 1)
     if len(ids) < MIN_GOLDEN_STEPS and ids[-1] not in spec.stop_ids:
         raise ValueError(_too_short(room, len(prompt_ids)))
-    floor = _noise_floor(runner, prompt_ids, ids, rows)
-    margins = [_rounded(float(top[0] - top[1])) for top in (row.topk(2).values for row in rows)]
-    compared = next((i for i, margin in enumerate(margins) if margin < floor), len(margins))
-    keep = max(min(MIN_GOLDEN_STEPS, len(ids)), compared)
-    return Golden(
-        prompt=spec.bos_text + PROMPT,
-        prompt_ids=tuple(prompt_ids),
-        ids=tuple(ids[:keep]),
-        text=tokenizer.decode(ids[:compared]),
-        margins=tuple(margins[:keep]),
-        noise_floor=floor,
-        compared=compared,
+    return _Greedy(
+        prompt=prompt,
+        prompt_ids=prompt_ids,
+        ids=ids,
+        margins=[_rounded(float(top[0] - top[1])) for top in (row.topk(2).values for row in rows)],
+        noise=_noise_floor(runner, prompt_ids, ids, rows),
     )
 
 

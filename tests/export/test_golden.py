@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from chat.window import Context
-from export.golden import PROMPT, STEPS, measure_golden, repeat_golden
+from export.golden import PROMPTS, STEPS, measure_golden, repeat_golden
 from export.manifest_parts import Golden
 from export.manifest_rules import MIN_GOLDEN_STEPS, check_golden
 from export.package import open_package
@@ -21,6 +21,7 @@ SPEC = TokenizerSpec(
     file="tokenizer.json", kind="hf", vocab_size=VOCAB, bos_id=None, num_bos=0, bos_text="<s>", stop_ids=(7,),
     special_tokens=(),
 )  # fmt: skip
+PROMPT = PROMPTS[0]
 PROMPT_IDS = [40, 41, 42]
 
 
@@ -67,13 +68,67 @@ class Script:
 
 
 def measure(script: Script, room: int | None = None) -> Golden:
-    return measure_golden(script, Tokenizer(), SPEC, room=room)  # type: ignore[arg-type]
+    return measure_golden(script, Tokenizer(), SPEC, room=room, prompts=(PROMPT,))  # type: ignore[arg-type]
 
 
 def check(golden: Golden, context: Context = Context(kind="endless", tokens=512)) -> None:  # noqa: B008
     """What the manifest demands of it."""
     record = type("Record", (), {"bos_id": None, "num_bos": 0, "bos_text": "<s>", "stop_ids": (7,)})()
     check_golden(golden, tokenizer=record, context=context, vocab_size=VOCAB)
+
+
+class SeveralPrompts(Tokenizer):
+    """Each prompt is its number, then the ids of the others."""
+
+    def encode(self, text: str, *, first: bool) -> list[int]:
+        return [40 + PROMPTS.index(text), 41, 42]
+
+
+class SeveralScripts(Script):
+    """Another script for each prompt, chosen by its first id."""
+
+    def __init__(self, scripts: list[Script]) -> None:
+        super().__init__([])
+        self.scripts = scripts
+
+    def logits(self, ids: Sequence[int], position: int) -> Tensor:
+        if position == 0:
+            self.chosen = self.scripts[ids[0] - 40]
+        return self.chosen.logits(ids, position)
+
+
+def measure_several(*scripts: Script, room: int | None = None) -> Golden:
+    runner = SeveralScripts(list(scripts))
+    return measure_golden(runner, SeveralPrompts(), SPEC, room=room)  # type: ignore[arg-type]
+
+
+SURE, UNSURE = [0.5] * STEPS, [0.5, 0.001] * (STEPS // 2)
+
+
+def test_the_first_prompt_of_which_every_step_can_be_compared_is_taken() -> None:
+    never = Script([])  # would fail if it were asked
+    golden = measure_several(Script(UNSURE, noise=0.01), Script(SURE), never)
+    assert golden.prompt == "<s>" + PROMPTS[1] and golden.compared == STEPS
+    assert measure_several(Script(SURE), never, never).prompt == "<s>" + PROMPTS[0]
+
+
+def test_the_noise_of_every_tried_prompt_counts_and_the_most_steps_win() -> None:
+    sure_for = [0.5] * 9 + [0.015] * STEPS
+    golden = measure_several(Script(UNSURE, noise=2**-7), Script(sure_for[:STEPS]), Script(UNSURE))
+    assert golden.noise_floor == pytest.approx(2 * 2**-7, abs=1e-4)
+    assert golden.prompt == "<s>" + PROMPTS[1] and golden.compared == 9
+    check(golden)
+
+
+def test_later_prompts_that_a_bounded_context_cannot_hold_are_left_out() -> None:
+    class Longer(SeveralPrompts):
+        def encode(self, text: str, *, first: bool) -> list[int]:
+            ids = super().encode(text, first=first)
+            return ids if text == PROMPTS[0] else ids + [41] * 9
+
+    runner = SeveralScripts([Script(UNSURE, noise=0.01), Script([]), Script([])])
+    golden = measure_golden(runner, Longer(), SPEC, room=20)  # type: ignore[arg-type,call-arg]
+    assert golden.prompt == "<s>" + PROMPTS[0] and golden.compared == 1
 
 
 def test_ids_margins_and_text_are_those_of_the_greedy_steps() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from model.config import ModelConfig
 from model.transformer import Transformer
@@ -16,7 +17,10 @@ from train.engine import deterministic, find_device
 from train.settings import RunSettings
 
 _STATE_BYTES = 16  # a parameter in float32: weight, gradient and two moments (AdamW)
-_PROCESS_BYTES = 350 << 20  # Python with torch, before any tensor (measured, docs/numerics.md)
+# Measured (docs/numerics.md): Python with torch and what a run loads, before any tensor; and how much more memory the
+# allocator holds than the tensors of a forward pass fill.
+_PROCESS_BYTES = 340 << 20
+_SLACK = 1.12
 _PROBE = 2048  # rows and columns of the matrix product that is timed
 _PROBES = 5
 # A step reaches this share of the speed of one large matrix product; the rest goes to norms, rotations, attention and
@@ -87,34 +91,18 @@ def activation_bytes(config: ModelConfig, *, rows: int, window: int, is_half: bo
         sizes[storage._cdata] = storage.nbytes()
         return tensor
 
-    with torch.device("meta"):
+    with FakeTensorMode():  # tensors without data
         model = Transformer(config)
-        tokens_BT = torch.zeros(rows, window, dtype=torch.int64)
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    with (
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
-        torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half),
-    ):
-        positions = model.positions(torch.arange(window, device="meta"))
-        hidden = model.run_layers(model.embedding(tokens_BT), positions, [_FusedAttention.apply] * config.num_layers)
-    kept = sum(size for key, size in sizes.items() if key not in weights)
+        weights = {p.untyped_storage()._cdata for p in model.parameters()}
+        with (
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_half),
+        ):
+            hidden = model.hidden(torch.zeros(rows, window, dtype=torch.int64))
+    kept = int(_SLACK * sum(size for key, size in sizes.items() if key not in weights))
     del hidden
     # Logits, their log-softmax and its gradient, float32, and the logits' gradient before it reaches the head.
     return kept + 3 * 4 * rows * window * config.vocab_size
-
-
-class _FusedAttention(torch.autograd.Function):
-    """What a fused attention keeps: its inputs, its output, and a float32 log-sum for each query and head."""
-
-    @staticmethod
-    def forward(ctx: Any, q_BTHD: Tensor, k_BTGD: Tensor, v_BTGD: Tensor) -> Tensor:
-        out = torch.empty_like(q_BTHD)
-        ctx.save_for_backward(q_BTHD, k_BTGD, v_BTGD, out, torch.empty(q_BTHD.shape[:-1], device=out.device))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
-        raise NotImplementedError("nothing is computed here, only counted")
 
 
 def _matrix_speed(device: torch.device, dtype: torch.dtype) -> float:

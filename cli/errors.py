@@ -48,7 +48,7 @@ def describe(error: BaseException) -> str:
         detail = _one_line(str(error))
         return (
             f"not enough memory{f' ({detail})' if detail else ''}: close other programs, or make the job smaller "
-            "(--max-context, --prefill-chunk)"
+            "(--max-context, --prefill-chunk; train.micro_batch_tokens of a run file)"
         )
     if isinstance(error, ImportError):
         return f"{_one_line(str(error))}; the installation is not whole: run 'make test' once, or pip install -e ."

@@ -1,18 +1,16 @@
 """The first losses of the committed run come again from the committed run file (docs/numerics.md has the bounds)."""
 
-import platform
 import sys
 from typing import Any
 
 import pytest
-import torch
 
 from cli.main import main
 from train.metrics import read_metrics
 
 STEPS = 50
 SAME_PLATFORM = 1e-4  # nats a token
-OTHER_PLATFORM = 0.02
+CALM_STEPS, OTHER_PLATFORM = 20, 0.05  # elsewhere: the first steps as above, all of them within this
 
 
 def losses(metrics: list[dict[str, Any]]) -> dict[int, float]:
@@ -43,6 +41,7 @@ def test_the_first_losses_of_the_committed_log_come_again(root, tmp_path):
     found, expected = losses(read_metrics(out / "metrics.jsonl")), losses(committed)
     assert list(found) == [*range(1, STEPS + 1)]
     is_same = platform_of(start) == platform_of(committed[0])
-    worst = max(abs(found[step] - expected[step]) for step in found)
-    print(f"largest difference of {STEPS} losses: {worst:.1e} on {'the same' if is_same else 'another'} platform")
-    assert worst <= (SAME_PLATFORM if is_same else OTHER_PLATFORM), (platform.platform(), torch.__version__)
+    differences = [abs(found[step] - expected[step]) for step in found]
+    calm, all_ = max(differences[:CALM_STEPS]), max(differences)
+    print(f"largest difference in {CALM_STEPS} steps {calm:.1e}, in {STEPS} {all_:.1e}; same platform: {is_same}")
+    assert calm <= SAME_PLATFORM and all_ <= (SAME_PLATFORM if is_same else OTHER_PLATFORM)

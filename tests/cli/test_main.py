@@ -2,10 +2,10 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -62,13 +62,17 @@ def test_help_loads_nothing_heavy(root):
     assert done.returncode == 0, done.stderr
 
 
-def test_help_starts_in_less_than_three_tenths_of_a_second(root):
+def test_help_takes_less_than_three_tenths_of_a_second_of_processor_time(root):
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
     seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
+    for _ in range(3):
+        before = used()
         pocket(root, "export", "--help", check=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.3  # the best of five: other processes share the machine
+        seconds.append(used() - before)
+    assert min(seconds) < 0.3
 
 
 def test_no_arguments_show_the_help(capfd):

@@ -22,7 +22,7 @@ _STATE_BYTES = 16  # a parameter in float32: weight, gradient and two moments (A
 _PROCESS_BYTES = 340 << 20
 _SLACK = 1.12
 _PROBE = 2048  # rows and columns of the matrix product that is timed
-_PROBES = 5
+_PROBES = 3
 # A step reaches this share of the speed of one large matrix product; the rest goes to norms, rotations, attention and
 # the loss (measured for nano on two CPU cores, docs/numerics.md).
 _EFFICIENCY = 0.6

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from model.byte_tokenizer import SPECIAL_TOKENS, write_byte_tokenizer
+from model.checkpoint import adopt_tokenizer
 from model.tokenizer import SpecialToken, TokenizerSpec, load_tokenizer, read_tokenizer_spec
 from model.tokenizer_parity import AGREEMENT_CORPUS, check_cpp_agreement
 from model.tokenizer_readers import open_native
@@ -260,17 +261,23 @@ def test_stop_ids_out_of_range_or_of_another_type_are_refused_by_file(trained: P
         read_tokenizer_spec(trained, vocab_size=1000)
 
 
-def test_a_vocabulary_larger_than_the_models_is_refused_and_a_smaller_one_is_logged(
-    trained: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_vocabulary_larger_than_the_models_is_refused(trained: Path) -> None:
     size = _spec(trained, 1000).vocab_size
     with pytest.raises(ValueError, match=f"ids up to {size - 1}, but the model's vocabulary has {size - 1}"):
         read_tokenizer_spec(trained, vocab_size=size - 1)
-    with caplog.at_level(logging.INFO, logger="model.tokenizer"):
-        read_tokenizer_spec(trained, vocab_size=size)
-        assert not caplog.records
-        read_tokenizer_spec(trained, vocab_size=size + 24)
-    assert f"has {size} ids" in caplog.text
+    assert read_tokenizer_spec(trained, vocab_size=size) == read_tokenizer_spec(trained, vocab_size=size + 24)
+
+
+def test_rows_of_the_table_that_no_id_needs_are_said_once(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    size, target = _spec(trained, 1000).vocab_size, tmp_path / "target"
+    target.mkdir()
+    with caplog.at_level(logging.INFO, logger="pocketlm"):
+        adopt_tokenizer(trained, target, size)
+        assert "padding" not in caplog.text
+        adopt_tokenizer(trained, target, size + 24)
+    assert caplog.text.count("24 rows of the table are padding") == 1
 
 
 def test_tiktoken_ranks_are_refused_unless_a_tokenizer_json_stands_beside_them(tmp_path: Path) -> None:

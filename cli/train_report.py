@@ -53,7 +53,7 @@ def run_training(
     return Result(data=data, lines=[*lines, f"next: pocketlm quantize {checkpoint} quantized/"])
 
 
-def plan_run(settings: RunSettings, out: Path, *, base: Path) -> Result:
+def plan_run(settings: RunSettings, out: Path) -> Result:
     """Every setting, and what the run needs."""
     from train.cost import estimate_cost
     from train.run_file import flat_settings

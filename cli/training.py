@@ -47,7 +47,7 @@ def train(
     if dry_run:
         from cli.train_report import plan_run
 
-        result = plan_run(settings, target, base=run_file.parent)
+        result = plan_run(settings, target)
     else:
         from cli.train_report import run_training
 

@@ -23,7 +23,7 @@ from model.files import atomic_output
 from model.tokenizer import load_tokenizer
 from model.transformer import Transformer
 from train.held_out import score_documents, xz_bits_per_byte
-from train.settings import PRECISIONS, RunSettings
+from train.settings import RunSettings
 from train.tokens import TokenSet
 
 _XZ_MOST_BYTES = 8 << 20  # xz -9e takes about a second for each megabyte
@@ -42,7 +42,6 @@ def write_trained(settings: RunSettings, model: Transformer, tokens: TokenSet, o
         EnvironmentFault: the disk is full.
     """
     config = settings.model.shape
-    assert settings.train.checkpoint_dtype in PRECISIONS
     dtype = getattr(torch, settings.train.checkpoint_dtype)
     weights = model.state_dict()
     with atomic_output(out, overwrite=True) as partial:  # a run that was killed here writes it again

@@ -28,6 +28,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "tokenizer": (dict, type(None)),
     "licences": (list,),
     "quantization": (dict, type(None)),
+    "trained_for": (dict, type(None)),
 }
 _SCHEME_KEYS = {"scheme", "bits", "group_size", "reason"}
 
@@ -39,6 +40,11 @@ class QuantizationInfo:
     recipe: str
     group_size: int | None  # None: the recipe has no groups
     layers: Mapping[str, Mapping[str, Any]]
+    method: str = "rtn"  # how codes and scales were chosen; "trained": on the grid of `CheckpointInfo.trained_for`
+
+    def to_json(self) -> dict[str, Any]:
+        layers = {name: dict(layer) for name, layer in self.layers.items()}
+        return {"recipe": self.recipe, "group_size": self.group_size, "layers": layers, "method": self.method}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +59,16 @@ class CheckpointInfo:
     tokenizer: "TokenizerSpec | None" = None
     licences: tuple[str, ...] = ()
     quantization: QuantizationInfo | None = None
+    trained_for: QuantizationInfo | None = None  # float weights that were trained under this fake quantization
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise ValueError(f"unknown model family {self.family!r}; known: {', '.join(FAMILIES)}")
+        if self.quantization is not None and self.trained_for is not None:
+            raise ValueError("a checkpoint holds codes (quantization) or weights that were trained for them, not both")
 
     def to_json(self) -> dict[str, Any]:
-        quantization = self.quantization
+        trained = {} if self.trained_for is None else {"trained_for": self.trained_for.to_json()}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -70,14 +79,8 @@ class CheckpointInfo:
             "learned_scales": self.learned_scales,
             "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
             "licences": list(self.licences),
-            "quantization": None
-            if quantization is None
-            else {
-                "recipe": quantization.recipe,
-                "group_size": quantization.group_size,
-                "layers": {name: dict(layer) for name, layer in quantization.layers.items()},
-            },
-        }
+            "quantization": None if self.quantization is None else self.quantization.to_json(),
+        } | trained
 
     @classmethod
     def from_json(cls, data: Any) -> "CheckpointInfo":
@@ -93,6 +96,7 @@ class CheckpointInfo:
             newer = isinstance(version, int) and version > VERSION
             cure = "update pocketlm" if newer else "convert the checkpoint again"
             raise ValueError(f"checkpoint version {version!r} is not supported (this pocketlm reads {VERSION}); {cure}")
+        data = {"trained_for": None} | data
         _check_keys(data, ("format", "version", *_KINDS), "checkpoint")
         _check_kinds(data, _KINDS, "checkpoint")
         for name in data["licences"]:
@@ -111,7 +115,8 @@ class CheckpointInfo:
             learned_scales=data["learned_scales"],
             tokenizer=tokenizer,
             licences=tuple(data["licences"]),
-            quantization=_read_quantization(data["quantization"]),
+            quantization=_read_quantization(data["quantization"], "quantization"),
+            trained_for=_read_quantization(data["trained_for"], "trained_for"),
         )
 
 
@@ -133,17 +138,23 @@ def _check_kinds(data: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]],
             raise ValueError(f"{what} key {key!r} is {value!r}; it must be {names}")
 
 
-def _read_quantization(data: Any) -> QuantizationInfo | None:
+def _read_quantization(data: Any, what: str) -> QuantizationInfo | None:
     if data is None:
         return None
-    kinds: dict[str, tuple[type, ...]] = {"recipe": (str,), "group_size": (int, type(None)), "layers": (dict,)}
-    _check_keys(data, tuple(kinds), "quantization")
-    _check_kinds(data, kinds, "quantization")
+    data = {"method": "rtn"} | data  # what is older than the methods was rounded to nearest
+    kinds: dict[str, tuple[type, ...]] = {
+        "recipe": (str,),
+        "group_size": (int, type(None)),
+        "layers": (dict,),
+        "method": (str,),
+    }
+    _check_keys(data, tuple(kinds), what)
+    _check_kinds(data, kinds, what)
     for name, layer in data["layers"].items():
         if not isinstance(layer, dict) or set(layer) != _SCHEME_KEYS:
             keys = ", ".join(sorted(_SCHEME_KEYS))
-            raise ValueError(f"quantized layer {name!r} must have exactly the keys {keys}; quantize again")
-    return QuantizationInfo(recipe=data["recipe"], group_size=data["group_size"], layers=data["layers"])
+            raise ValueError(f"{what} layer {name!r} must have exactly the keys {keys}; quantize again")
+    return QuantizationInfo(**data)
 
 
 def is_licence(file_name: str) -> bool:

@@ -4,7 +4,7 @@ Loads no torch. Knows names and shapes of layers; never sees a weight.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,6 +119,24 @@ def check_group_size(group_size: int) -> None:
             f"impossible group size {group_size}: XNNPACK's INT4 kernels take multiples of {GROUP_MULTIPLE} "
             f"({GROUP_MULTIPLE}, {2 * GROUP_MULTIPLE}, {4 * GROUP_MULTIPLE}, ...)"
         )
+
+
+def read_overrides(texts: Sequence[str]) -> dict[str, SchemeName]:
+    """Patterns of layer names and the schemes that they get, from texts "PATTERN=SCHEME".
+
+    Raises:
+        ValueError: a text of another form, or an unknown scheme.
+    """
+    overrides: dict[str, SchemeName] = {}
+    for text in texts:
+        pattern, equals, scheme = (part.strip() for part in text.partition("="))
+        if not pattern or not equals or scheme not in SCHEME_BITS:
+            raise ValueError(
+                f"override {text!r} is not PATTERN=SCHEME, for example 'layers.0.*=int8-channel'; "
+                f"schemes: {', '.join(SCHEME_BITS)}"
+            )
+        overrides[pattern] = scheme
+    return overrides
 
 
 def plan_layers(

@@ -85,6 +85,11 @@ class Transformer(nn.Module):
     def hidden(self, tokens_BT: Tensor) -> Tensor:
         """The normed last hidden state [B, T, C], without a cache: what `head` turns into logits."""
         positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+        attends = self.attends(positions_T)
+        return self.run_layers(self.embedding(tokens_BT), self.positions(positions_T), attends)
+
+    def attends(self, positions_T: Tensor) -> list[Attend]:
+        """How each layer attends over a whole sequence at once, without a cache; keys and values as one keeps them."""
         distance = positions_T.unsqueeze(1) - positions_T
         causal = distance >= 0
         local = causal & (distance < self.config.sliding_window)
@@ -97,8 +102,7 @@ class Transformer(nn.Module):
 
             return attend
 
-        attends = [attend_over(causal if self.config.is_global(i) else local) for i in range(self.config.num_layers)]
-        return self.run_layers(self.embedding(tokens_BT), self.positions(positions_T), attends)
+        return [attend_over(causal if self.config.is_global(i) else local) for i in range(self.config.num_layers)]
 
     def step(self, tokens_BT: Tensor, position: int, caches: Sequence[KVCache]) -> Tensor:
         """Writes T tokens into the caches from `position` on and returns all their logits [1, T, V]."""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+FILES = "files"  # the protocol of folders and other sources of several documents: evaluation/text.py
+
 # TinyStories' validation file has no separators: a story begins after a blank line with one of these.
 _STORY_START = re.compile(r"\n[^\S\n]*\n\s*(?=Once upon a time|One day|Once there|There was once)")
 
@@ -34,6 +36,10 @@ def _whole(text: str) -> list[str]:
     return _stripped([text])
 
 
+def _unchanged(text: str) -> list[str]:
+    return [text] if text.strip() else []
+
+
 def _stripped(parts: list[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
@@ -46,6 +52,11 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "lines": Protocol(name="lines", meaning="each line that is not blank is a document", split=_lines),
     "whole": Protocol(name="whole", meaning="the file is one document", split=_whole),
+    FILES: Protocol(
+        name=FILES,
+        meaning="each file, JSON line or row is a document as `pocketlm train` reads it, white space and all",
+        split=_unchanged,
+    ),
 }
 
 

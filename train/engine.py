@@ -7,13 +7,17 @@ import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model.checkpoint import load_model
 from model.config import ModelConfig
 from model.transformer import Transformer
+from quant.fake_quant import is_range
+from train.objective import NextToken, Objective, start_qat
 from train.schedule import learning_rate
 from train.settings import RunSettings
 
@@ -41,6 +45,22 @@ def new_model(config: ModelConfig, *, seed: int) -> Transformer:
             std = _INIT_STD / math.sqrt(2 * config.num_layers) if is_last else _INIT_STD
             parameter.normal_(std=std, generator=generator)
     return model
+
+
+def start(settings: RunSettings, base: Path) -> tuple[Transformer, Objective]:
+    """The model before the first step, on the CPU, and what it is trained for.
+
+    Args:
+        base: what relative paths of the settings start from.
+
+    Raises:
+        ValueError: a checkpoint to begin with, or a teacher, that cannot be read or does not fit.
+    """
+    if settings.objective == "qat":
+        return start_qat(settings, base)
+    if settings.model.checkpoint is not None:
+        return load_model(base / settings.model.checkpoint), NextToken()
+    return new_model(settings.model.shape, seed=settings.train.seed), NextToken()
 
 
 def find_device(name: str) -> torch.device:
@@ -85,16 +105,24 @@ def _num_cpus() -> int:
 class Engine:
     """Trains one model with AdamW (fused)."""
 
-    def __init__(self, settings: RunSettings, device: torch.device) -> None:
+    def __init__(self, settings: RunSettings, device: torch.device, *, base: Path = Path()) -> None:
         self.settings, self.device = settings, device
         torch.manual_seed(settings.train.seed)
-        self.model = new_model(settings.model.shape, seed=settings.train.seed).to(device)
+        model, self.objective = start(settings, base)
+        self.model = model.to(device)
+        self.objective.to(device)
         self.parameters = dict(self.model.named_parameters())  # a tied table comes once
         optimizer = settings.optimizer
-        matrices = [p for p in self.parameters.values() if p.dim() > 1]
-        vectors = [p for p in self.parameters.values() if p.dim() <= 1]
+        ranges = [p for name, p in self.parameters.items() if is_range(name)]
+        weights = [p for name, p in self.parameters.items() if not is_range(name)]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in weights if p.dim() > 1], "weight_decay": optimizer.weight_decay, "rate": 1.0},
+            {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0, "rate": 1.0},
+        ]
+        if ranges and settings.qat is not None:
+            groups.append({"params": ranges, "weight_decay": 0.0, "rate": settings.qat.range_lr / optimizer.lr})
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            groups,
             lr=optimizer.lr,
             betas=(optimizer.beta1, optimizer.beta2),
             eps=optimizer.eps,
@@ -130,27 +158,31 @@ class Engine:
             raise FloatingPointError("the gradient is not finite")
         rate = learning_rate(optimizer, step, loop.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
         self.optimizer.step()
         return {"loss": loss, "lr": rate, "grad_norm": norm}
 
     def loss(self, batch: Tensor) -> Tensor:
-        """Mean cross-entropy of next tokens in nats; batch int64 [B, T + 1]."""
-        is_half = self.settings.train.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_half):
-            logits_BTV = self.model(batch[:, :-1])
-        return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), batch[:, 1:].flatten())
+        """The objective's loss, a mean over positions; batch int64 [B, T + 1]."""
+        with self._precision():
+            return self.objective.loss(self.model, batch)
 
-    def evaluate(self, batches: Iterable[Tensor]) -> tuple[float, int]:
-        """Mean loss over batches of int64 [B, T + 1] without a gradient, and the tokens that were scored."""
-        total, tokens = 0.0, 0
+    def evaluate(self, batches: Iterable[Tensor]) -> tuple[dict[str, float], int]:
+        """The objective's figures over batches of int64 [B, T + 1] without a gradient, and the tokens scored."""
+        totals: dict[str, float] = {}
+        tokens = 0
         self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self._precision():
             for batch in batches:
                 count = batch[:, 1:].numel()
-                total += float(self.loss(batch.to(self.device))) * count
+                for name, value in self.objective.figures(self.model, batch.to(self.device)).items():
+                    totals[name] = totals.get(name, 0.0) + float(value) * count
                 tokens += count
-        return total / tokens, tokens
+        return {name: total / tokens for name, total in totals.items()}, tokens
+
+    def _precision(self) -> torch.autocast:
+        is_half = self.settings.train.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_half)
 
     def is_finite(self) -> bool:
         return all(bool(torch.isfinite(p).all()) for p in self.parameters.values())

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from model.checkpoint_info import CheckpointInfo
 from model.files import atomic_output
 from model.tokenizer import load_tokenizer
 from model.transformer import Transformer
+from quant.checkpoint import build_model, quantize_checkpoint
+from quant.fake_quant import learned_scales
 from train.held_out import score_documents, xz_bits_per_byte
+from train.objective import qat_plan
 from train.settings import RunSettings
 from train.tokens import TokenSet
 
@@ -32,11 +36,14 @@ _SCORED_SHARE = 0.05
 _SCORED_TOKENS = 1 << 16
 
 
-def write_trained(settings: RunSettings, model: Transformer, tokens: TokenSet, out: Path, facts: bytes) -> None:
-    """Writes the checkpoint folder that `quantize` reads.
+def write_trained(
+    settings: RunSettings, model: Transformer, tokens: TokenSet, out: Path, facts: bytes, *, base: Path
+) -> None:
+    """Writes the checkpoint folder that `quantize` reads; with learned scales, where the run has learned them.
 
     Args:
         facts: what decided the weights; its hash becomes the checkpoint's `source_sha256`.
+        base: what relative paths of the settings start from.
 
     Raises:
         EnvironmentFault: the disk is full.
@@ -44,16 +51,25 @@ def write_trained(settings: RunSettings, model: Transformer, tokens: TokenSet, o
     config = settings.model.shape
     dtype = getattr(torch, settings.train.checkpoint_dtype)
     weights = model.state_dict()
+    scales = learned_scales(model)
+    names = float_shapes(config)
+    begun = settings.model.checkpoint
     with atomic_output(out, overwrite=True) as partial:  # a run that was killed here writes it again
+        licences = {*copy_licences(tokens.tokenizer_folder, partial)}
+        if begun is not None:
+            licences |= {*copy_licences(base / begun, partial)}
         info = CheckpointInfo(
             config=config,
             preset=find_preset_name(config),
-            family="pocketlm",
+            family="pocketlm" if begun is None else read_info(base / begun).family,
             tokenizer=adopt_tokenizer(tokens.tokenizer_folder, partial, config.vocab_size),
-            licences=copy_licences(tokens.tokenizer_folder, partial),
+            licences=tuple(sorted(licences)),
             source_sha256=hashlib.sha256(facts).hexdigest(),
+            learned_scales=bool(scales),
+            trained_for=qat_plan(settings)[2] if settings.objective == "qat" else None,
         )
-        write_checkpoint(partial, info, ((name, weights[name].to(dtype)) for name in float_shapes(config)))
+        tensors = ((name, weights[name].to(dtype)) for name in names)
+        write_checkpoint(partial, info, itertools.chain(tensors, scales.items()))
 
 
 def score_checkpoint(
@@ -72,7 +88,7 @@ def score_checkpoint(
         progress(f"scoring the first {count:,} of {stream.documents:,} held-out documents")
     documents, entries = [stream.document(i) for i in range(count)], stream.entries[:count]
     num_bytes = sum(entry.bytes for entry in entries)
-    model = load_model(folder).to(device)
+    model = _as_deployed(folder).to(device)
     score = score_documents(
         model, documents, context=max(loop.windows), num_bytes=num_bytes, device=device, progress=progress
     )
@@ -91,6 +107,15 @@ def score_checkpoint(
         return record
     each, together = xz_bits_per_byte(texts)
     return record | {"xz_each_bits_per_byte": each, "xz_together_bits_per_byte": together}
+
+
+def _as_deployed(folder: Path) -> Transformer:
+    """The model whose figures count: the integers that `quantize` makes, where it was trained for them."""
+    if read_info(folder).trained_for is None:
+        return load_model(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".quantized-") as temporary:
+        quantize_checkpoint(folder, Path(temporary) / "integers")
+        return build_model(Path(temporary) / "integers")
 
 
 def _texts(folder: Path, documents: Sequence[Tensor]) -> list[bytes]:

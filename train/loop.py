@@ -122,7 +122,7 @@ def _train(
     )
     order = DataOrder(settings.train, tokens=tokens.train.tokens, window=tokens.train.window)
     held_out = _held_out_windows(settings, tokens)
-    engine = Engine(settings, device)
+    engine = Engine(settings, device, base=base)
     facts = {"settings": settings.to_json(), "tokens_sha256": tokens.sha256, "threads": threads}
     if run is None:
         write_run(out, facts)
@@ -133,7 +133,7 @@ def _train(
         try:
             _Loop(settings, out, engine, order, held_out, metrics, display, facts).run(start, last)
             if last == settings.train.steps:
-                metrics.write(_finish(settings, out, engine, tokens, device, display))
+                metrics.write(_finish(settings, out, base, engine, tokens, device, display))
         except (KeyboardInterrupt, SystemExit, EnvironmentFault):  # Ctrl-C, SIGTERM, a full disk
             display.note(f"{describe_newest(out)}; go on with --resume")
             raise
@@ -212,10 +212,10 @@ class _Loop:
     def _evaluate(self, step: int) -> None:
         if not self._held_out:
             return
-        loss, tokens = self._engine.evaluate(self._held_out)
-        if not math.isfinite(loss):
+        figures, tokens = self._engine.evaluate(self._held_out)
+        if not all(math.isfinite(value) for value in figures.values()):
             raise self._diverged(step, "the held-out loss is not finite")
-        record = {"step": step, "held_out_loss": loss, "held_out_tokens": tokens}
+        record = {"step": step, "held_out_tokens": tokens} | {f"held_out_{k}": v for k, v in figures.items()}
         self._metrics.write(record)
         self._display.evaluated(record)
 
@@ -264,11 +264,17 @@ def _circumstances(settings: RunSettings, tokens: TokenSet, device: torch.device
 
 
 def _finish(
-    settings: RunSettings, out: Path, engine: Engine, tokens: TokenSet, device: torch.device, display: Display
+    settings: RunSettings,
+    out: Path,
+    base: Path,
+    engine: Engine,
+    tokens: TokenSet,
+    device: torch.device,
+    display: Display,
 ) -> dict[str, Any]:
     """Writes the checkpoint and measures it; returns the last record of the metrics."""
     folder = out / CHECKPOINT_FOLDER
-    write_trained(settings, engine.model, tokens, folder, (out / RUN_FILE).read_bytes())
+    write_trained(settings, engine.model, tokens, folder, (out / RUN_FILE).read_bytes(), base=base)
     return {"event": "done", "after_step": settings.train.steps} | score_checkpoint(
         settings, folder, tokens, device=device, progress=display.note
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from model.checkpoint import read_info
 from model.config import ModelConfig
 from train.settings import RunSettings
 
@@ -40,9 +41,23 @@ def read_run(path: Path, overrides: Sequence[str] = ()) -> RunSettings:
     if "name" in table:
         raise ValueError(f"{path}: unknown key 'name'; a run is called like its file, {path.stem!r}")
     try:
+        _begin_with_checkpoint(table, path.parent)
         return _build(RunSettings, table | {"name": path.stem}, "")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _begin_with_checkpoint(table: dict[str, Any], base: Path) -> None:
+    """Fills in the shape and the tokenizer of the checkpoint that a run begins with."""
+    model = table.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("checkpoint"), str):
+        return
+    if "config" in model or "preset" in model:
+        raise ValueError("[model] checkpoint brings its own shape; leave out preset and [model.config]")
+    model["config"] = read_info(base / model["checkpoint"]).config.to_json()
+    tokenizer = table.setdefault("tokenizer", {})
+    if isinstance(tokenizer, dict):
+        tokenizer.setdefault("folder", model["checkpoint"])
 
 
 def check_resumable(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -9,25 +9,29 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from model.config import ModelConfig, find_preset
+from quant.recipe import check_group_size, find_recipe, read_overrides
 
-OBJECTIVES = ("next-token",)
+OBJECTIVES = ("next-token", "qat")
 PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """The shape to train: exactly one of a preset's name and a shape of one's own.
+    """What is trained: exactly one of a preset's shape, a shape of one's own, and a checkpoint to begin with.
 
     Raises:
-        ValueError: both or neither are given, or the preset is unknown.
+        ValueError: several or none are given, or the preset is unknown.
     """
 
     preset: str | None = None
-    config: ModelConfig | None = None
+    config: ModelConfig | None = None  # beside a checkpoint: its shape, which run_file.py fills in
+    checkpoint: str | None = None  # a float checkpoint's folder; training goes on with its weights
 
     def __post_init__(self) -> None:
         if (self.preset is None) == (self.config is None):
-            raise ValueError('[model] needs exactly one of preset = "..." and a [model.config] table')
+            raise ValueError(
+                '[model] needs exactly one of preset = "...", checkpoint = "..." and a [model.config] table'
+            )
         if self.preset is not None:
             find_preset(self.preset)
 
@@ -74,6 +78,7 @@ class DataSettings:
     include: tuple[str, ...] = ()  # patterns of file names that are read in folders; none: .txt .md .py .jsonl .parquet
     exclude: tuple[str, ...] = ()  # patterns of paths inside a folder that are left out, e.g. "encodings/*"
     field: str = "text"  # of JSON lines, parquet and datasets
+    separator: str | None = None  # between documents in a text file, e.g. "<|endoftext|>"; none: a file is one document
     split: str = "train"  # of Hugging Face datasets
     max_documents: int | None = None  # of each Hugging Face dataset
     held_out_every: int = 20  # every n-th document is held out, the n-th first; 0: none
@@ -83,6 +88,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError('data.sources names no text; give files, folders, "python:stdlib" or "hf:NAME"')
+        if self.separator == "":
+            raise ValueError("data.separator is empty; give the text between documents, or leave it out")
         _at_least("data.held_out_every", self.held_out_every, 0)
         if self.held_out_every == 1:
             raise ValueError("data.held_out_every = 1 would hold out every document; 0 turns it off, 20 keeps 5 %")
@@ -118,6 +125,59 @@ class OptimizerSettings:
         if self.min_lr > self.lr:
             raise ValueError(f"optimizer.min_lr {self.min_lr} is above optimizer.lr {self.lr}")
         _at_least("optimizer.warmup_steps", self.warmup_steps, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QatSettings:
+    """Which fake quantization the model is trained under.
+
+    Raises:
+        ValueError: an unknown recipe, an impossible group size, or a bad override.
+    """
+
+    recipe: str = "8da4w-g32"
+    group_size: int | None = None  # none: the recipe's
+    overrides: tuple[str, ...] = ()  # "PATTERN=SCHEME", as `pocketlm quantize --override` takes them
+    learn_ranges: bool = False  # every scale is a parameter of its own, in place of the weights' absmax
+    range_lr: float = 1e-3  # of the scales' logarithms, when optimizer.lr is reached; it follows its schedule
+
+    def __post_init__(self) -> None:
+        recipe = find_recipe(self.recipe)
+        if recipe.weights == "float":
+            raise ValueError('qat.recipe is "float", which quantizes nothing; use objective = "next-token"')
+        if self.group_size is not None:
+            check_group_size(self.group_size)
+        read_overrides(self.overrides)
+        _number("qat.range_lr", self.range_lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillSettings:
+    """What the model under fake quantization learns from.
+
+    The loss is (1 - cross_entropy) * temperature^2 * KL(teacher || student) + cross_entropy * next-token loss (Hinton
+    et al., arXiv 1503.02531).
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    teacher: str | None = None  # a float checkpoint's folder; none: the model itself, before fake quantization
+    temperature: float = 1.0
+    cross_entropy: float = 0.0  # share of the next-token loss; 1 needs no teacher
+    chunk: int = 2048  # positions whose logits are in memory at once
+    cache: str | None = None  # a folder that keeps the teacher's targets for several runs; none: it runs beside
+    top_k: int = 64  # of a position's targets that the cache keeps, beside the mass of all others
+
+    def __post_init__(self) -> None:
+        _number("distill.temperature", self.temperature, above=0.0)
+        _number("distill.cross_entropy", self.cross_entropy)
+        if self.cross_entropy > 1.0:
+            raise ValueError(f"distill.cross_entropy is {self.cross_entropy}; it is a share, at most 1")
+        _at_least("distill.chunk", self.chunk, 1)
+        _at_least("distill.top_k", self.top_k, 1)
+        if self.cross_entropy == 1.0 and (self.teacher is not None or self.cache is not None):
+            raise ValueError("distill.cross_entropy = 1 needs no teacher; leave out distill.teacher and distill.cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,10 +261,16 @@ class RunSettings:
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     objective: str = "next-token"
+    qat: QatSettings | None = None
+    distill: DistillSettings | None = None
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"objective is {self.objective!r}; known: {', '.join(OBJECTIVES)}")
+        if self.objective == "qat":
+            self._check_qat()
+        elif self.qat is not None or self.distill is not None:
+            raise ValueError('the tables [qat] and [distill] belong to objective = "qat"; add it, or leave them out')
         shape = self.model.shape
         for window in self.train.windows:
             if window > shape.max_context:
@@ -221,12 +287,25 @@ class RunSettings:
                 f"tokenizer.vocab_size {self.tokenizer.vocab_size} is more than the model's {shape.vocab_size} entries"
             )
 
+    def _check_qat(self) -> None:
+        if self.model.checkpoint is None:
+            raise ValueError('objective = "qat" begins with trained weights; give [model] checkpoint = "FOLDER"')
+        if self.train.checkpoint_dtype != "float32":
+            raise ValueError(
+                "train.checkpoint_dtype must be float32 under QAT: rounding the weights again would move codes"
+            )
+        for name, kind in (("qat", QatSettings), ("distill", DistillSettings)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, kind())
+
     def to_json(self) -> dict[str, Any]:
         """Every setting with its value, defaults included; what the state of a run is checked against."""
         data = dataclasses.asdict(self)
         if self.model.config is not None:
             data["model"]["config"] = self.model.config.to_json()
-        data["data"] = {k: list(v) if isinstance(v, tuple) else v for k, v in data["data"].items()}
+        for name in ("data", "qat"):
+            if data[name] is not None:
+                data[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in data[name].items()}
         return data
 
 

@@ -143,6 +143,9 @@ def _file(path: Path, name: str, data: DataSettings) -> Iterator[Row]:
     try:
         if reader is not None:
             yield from reader(path, name, data.field)
+        elif data.separator is not None:
+            parts = _decoded(path.read_bytes(), str(path)).split(data.separator)
+            yield from ((f"{name}:{number}", part.strip()) for number, part in enumerate(parts, start=1))
         else:
             yield name, _decoded(path.read_bytes(), str(path))
     except OSError as error:

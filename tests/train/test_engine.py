@@ -74,8 +74,8 @@ def test_the_first_weights_are_seeded_normal_with_small_ends_of_the_residual_bra
 
 def test_a_fresh_model_knows_nothing():
     made = engine()
-    loss, tokens = made.evaluate([batch(1), batch(2)])
-    assert loss == pytest.approx(math.log(CONFIG.vocab_size), abs=0.1)
+    figures, tokens = made.evaluate([batch(1), batch(2)])
+    assert figures == {"loss": pytest.approx(math.log(CONFIG.vocab_size), abs=0.1)}
     assert tokens == 2 * 4 * 16
 
 
@@ -194,11 +194,11 @@ def test_an_evaluation_scores_every_token_and_changes_nothing():
     made.step(batch(), 1)
     before = weights(made)
     long, short = batch(1, rows=3), batch(2, rows=1)
-    loss, tokens = made.evaluate([long, short])
+    figures, tokens = made.evaluate([long, short])
     with torch.no_grad():
         logits = made.model(torch.cat([long, short])[:, :-1])
         expected = nn.functional.cross_entropy(logits.flatten(0, 1), torch.cat([long, short])[:, 1:].flatten())
-    assert loss == pytest.approx(float(expected), abs=1e-6) and tokens == 64
+    assert figures["loss"] == pytest.approx(float(expected), abs=1e-6) and tokens == 64
     assert all(torch.equal(p, before[name]) and p.requires_grad for name, p in made.parameters.items())
 
 

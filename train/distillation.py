@@ -14,11 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from train.divergence import divergence, divergence_of_few, softmax
-
-# Between the matrix products, rows are gone through in blocks of about so many bytes: what a processor's second cache
-# holds, and on a GPU enough to keep it busy.
-_BLOCK_BYTES = {"cpu": 1 << 18, "cuda": 1 << 25}
+from train.divergence import blocks, divergence, divergence_of_few, softmax
 
 
 class Head(NamedTuple):
@@ -134,8 +130,8 @@ def _run(
     student: Head, terms: _Terms, chunk: int, wanted: tuple[bool, bool]
 ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
     """The mean loss, and the wanted ones of its sum's gradients by hidden state and table."""
-    hidden_MC, weight_VC = _in_compute_type(student)
-    teacher = _in_compute_type(terms.teacher) if isinstance(terms.teacher, Head) else None
+    hidden_MC, weight_VC = in_compute_type(student)
+    teacher = in_compute_type(terms.teacher) if isinstance(terms.teacher, Head) else None
     count, vocabulary = hidden_MC.shape[0], weight_VC.shape[0]
     wide = torch.promote_types(hidden_MC.dtype, torch.float32)
     d_hidden = torch.empty_like(hidden_MC) if wanted[0] else None
@@ -166,10 +162,8 @@ def _run(
 def _in_blocks(logits_mV: Tensor, teacher_mV: Tensor | None, terms: _Terms, with_gradient: bool) -> Tensor:
     """The summed loss of a chunk; the logits become its gradient by them."""
     wide = torch.promote_types(logits_mV.dtype, torch.float32)
-    size = max(1, _BLOCK_BYTES[logits_mV.device.type] // (logits_mV.shape[1] * wide.itemsize))
     total = logits_mV.new_zeros((), dtype=torch.float64)
-    for start in range(0, len(logits_mV), size):
-        rows = slice(start, start + size)
+    for rows in blocks(logits_mV, wide):
         teacher_bV = None if teacher_mV is None else teacher_mV[rows].to(wide)
         loss_b, gradient_bV = _block(logits_mV[rows].to(wide), teacher_bV, terms.rows(rows))
         total += loss_b.sum(dtype=torch.float64)
@@ -206,7 +200,7 @@ def _block(logits_bV: Tensor, teacher_bV: Tensor | None, terms: _Terms) -> tuple
     return loss_b, gradient_bV.add_(probs_bV, alpha=factor)
 
 
-def _in_compute_type(head: Head) -> Head:
+def in_compute_type(head: Head) -> Head:
     """Both tensors in the type of the products: autocast's where it is on, else the wider of the two."""
     device = head.hidden_MC.device.type
     if torch.is_autocast_enabled(device):

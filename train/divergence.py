@@ -4,8 +4,20 @@ Tensors in and out; what is not needed again is overwritten.
 Shapes: b positions, V vocabulary, K the teacher's most probable tokens.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
+
+# What rows are gone through at a time: on a CPU what its second cache holds, on a GPU enough to keep it busy.
+_BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 26}
+
+
+def blocks(logits_mV: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+    """Rows in pieces that fit a cache once they are of `dtype`."""
+    size = max(1, _BLOCK_BYTES[logits_mV.device.type] // (logits_mV.shape[1] * dtype.itemsize))
+    for start in range(0, len(logits_mV), size):
+        yield slice(start, min(start + size, len(logits_mV)))
 
 
 def softmax(logits_bV: Tensor) -> tuple[Tensor, Tensor]:

@@ -105,9 +105,10 @@ def write_records(summary: Summary, records: np.ndarray[Any, Any]) -> None:
 
 
 def read_records(records: list[np.ndarray[Any, Any]]) -> Summary:
-    """The summary of windows, one after the other."""
-    ids, log_probs, tails = (
-        torch.from_numpy(np.concatenate([record[name].astype(dtype) for record in records]))
-        for name, dtype in (("ids", np.int32), ("log_probs", np.float32), ("tails", np.float32))
-    )
-    return Summary(ids, log_probs, tails)
+    """The summary of pieces of files, each some windows, one after the other."""
+
+    def joined(name: str, dtype: type[np.generic]) -> Tensor:
+        parts = [piece[name].astype(dtype).reshape(-1, piece[name].shape[-1]) for piece in records]
+        return torch.from_numpy(np.concatenate(parts))
+
+    return Summary(joined("ids", np.int32), joined("log_probs", np.float32), joined("tails", np.float32))

@@ -178,7 +178,10 @@ class _Weight(torch.autograd.Function):
 
 
 class _LearnedWeight(torch.autograd.Function):
-    """Round to nearest on a learned grid; with v = w / s, the gradient of s is round(v) - v inside, the end outside."""
+    """Round to nearest on a learned grid; with v = w / s, the gradient of s is round(v) - v inside, the end outside.
+
+    "Inside" is what needs no clipping once it is rounded, as torchao's autograd has it (LSQ: before it is rounded).
+    """
 
     @staticmethod
     def forward(ctx: Any, weight_NK: Tensor, log_scale_NS: Tensor, scheme: LayerScheme) -> Tensor:
@@ -194,7 +197,8 @@ class _LearnedWeight(torch.autograd.Function):
         low, high = code_range(ctx.scheme)
         grad_NSG = grads[0].unflatten(-1, (scales_NS.shape[1], -1))
         ratio_NSG = weight_NK.unflatten(-1, (scales_NS.shape[1], -1)) / scales_NS[..., None]
-        inside = (ratio_NSG >= low) & (ratio_NSG <= high)
+        rounded_NSG = ratio_NSG.round()
+        inside = (rounded_NSG >= low) & (rounded_NSG <= high)
         codes_NSG = codes_NK.unflatten(-1, (scales_NS.shape[1], -1)).to(ratio_NSG.dtype)
         error_NSG = codes_NSG - torch.where(inside, ratio_NSG, 0.0)
         size = 1.0 / math.sqrt(grad_NSG.shape[-1] * high)  # LSQ's balance of ranges and weights

@@ -127,6 +127,11 @@ def _train(
     if run is None:
         write_run(out, facts)
     start = 0 if run is None else _restore(engine, run, facts, out, display)
+    engine.objective.prepare(
+        (order.batch(step) for step in range(start + 1, last + 1)),
+        total=max(0, last - start) * settings.train.batch_tokens,
+        progress=display.note,
+    )
     with Metrics.open(out / METRICS_FILE, keep_to_step=None if run is None else start) as metrics:
         event = {"event": "start" if run is None else "resume", "after_step": start}
         metrics.write(event | _circumstances(settings, tokens, device, threads))

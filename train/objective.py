@@ -4,6 +4,7 @@ Shapes: B sequences, T tokens of a window, C model width, V vocabulary, M = B * 
 """
 
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +18,10 @@ from model.transformer import Transformer
 from quant.fake_quant import FakeQuantLinear, prepare_qat
 from quant.plan import layer_shapes
 from quant.recipe import LayerScheme, Recipe, find_recipe, plan_layers, read_overrides
-from train.distillation import Head, chunked_cross_entropy, distillation_loss
+from train.distillation import CachedTargets, Head, chunked_cross_entropy, distillation_loss
 from train.settings import RunSettings
+from train.teacher_cache import TeacherCache
+from train.teacher_facts import TeacherFacts, teacher_sha256
 
 _log = logging.getLogger("pocketlm")
 
@@ -27,6 +30,10 @@ class Objective(Protocol):
     """A loss over batches of int64 [B, T + 1], whose [:, :-1] predict [:, 1:]."""
 
     def to(self, device: torch.device) -> None: ...
+
+    def prepare(self, steps: Iterable[Tensor], *, total: int, progress: Callable[[str], None]) -> None:
+        """Called once, with the batches of all steps to come and their number of positions together."""
+        ...
 
     def loss(self, model: Transformer, batch: Tensor) -> Tensor:
         """What is minimised, a mean over B * T positions."""
@@ -43,6 +50,9 @@ class NextToken:
     def to(self, device: torch.device) -> None:
         """There is nothing to move."""
 
+    def prepare(self, steps: Iterable[Tensor], *, total: int, progress: Callable[[str], None]) -> None:
+        """There is nothing to prepare."""
+
     def loss(self, model: Transformer, batch: Tensor) -> Tensor:
         logits_BTV = model(batch[:, :-1])
         return nn.functional.cross_entropy(logits_BTV.float().flatten(0, 1), batch[:, 1:].flatten())
@@ -56,38 +66,57 @@ class SelfDistillation:
 
     Args:
         teacher: in eval mode, without fake quantization; None where the share of next tokens is 1.
+        cache: what the teacher said, where it is kept on disk; evaluations ask the teacher itself.
     """
 
-    def __init__(self, settings: RunSettings, teacher: Transformer | None) -> None:
+    def __init__(self, settings: RunSettings, teacher: Transformer | None, cache: TeacherCache | None = None) -> None:
         assert settings.distill is not None
-        self._distill, self._teacher = settings.distill, teacher
+        self._distill, self._teacher, self._cache = settings.distill, teacher, cache
+        self._positions = settings.train.micro_batch
 
     def to(self, device: torch.device) -> None:
         if self._teacher is not None:
             self._teacher.to(device)
 
+    def prepare(self, steps: Iterable[Tensor], *, total: int, progress: Callable[[str], None]) -> None:
+        if self._cache is not None:
+            self._cache.fill(
+                (batch[:, :-1] for batch in steps),
+                self._ask,
+                total=total,
+                positions=self._positions,
+                chunk=self._distill.chunk,
+                progress=progress,
+            )
+
     def loss(self, model: Transformer, batch: Tensor) -> Tensor:
         distill = self._distill
         return distillation_loss(
             student_head(model, batch),
-            self.targets(batch) if distill.cross_entropy < 1.0 else None,
+            self._targets(batch[:, :-1]) if distill.cross_entropy < 1.0 else None,
             batch[:, 1:].flatten(),
             temperature=distill.temperature,
             cross_entropy=distill.cross_entropy,
             chunk=distill.chunk,
         )
 
-    def targets(self, batch: Tensor) -> Head:
+    def _targets(self, tokens_BT: Tensor) -> Head | CachedTargets:
+        if self._cache is None:
+            return self._ask(tokens_BT)
+        return self._cache.targets(tokens_BT, temperature=self._distill.temperature)
+
+    def _ask(self, tokens_BT: Tensor) -> Head:
         assert self._teacher is not None
         with torch.no_grad():
-            return Head(self._teacher.hidden(batch[:, :-1]).flatten(0, 1), self._teacher.head.weight)
+            weight_VC = self._teacher.head.weight
+            return Head(self._teacher.hidden(tokens_BT.to(weight_VC.device)).flatten(0, 1), weight_VC)
 
     def figures(self, model: Transformer, batch: Tensor) -> dict[str, Tensor]:
         """The next-token loss, and the KL divergence from the teacher's distribution in nats."""
         student, targets, chunk = student_head(model, batch), batch[:, 1:].flatten(), self._distill.chunk
         figures = {"loss": chunked_cross_entropy(student, targets, chunk=chunk)}
         if self._teacher is not None:
-            teacher = self.targets(batch)
+            teacher = self._ask(batch[:, :-1])
             figures["kl"] = distillation_loss(student, teacher, None, temperature=1.0, cross_entropy=0.0, chunk=chunk)
         return figures
 
@@ -133,7 +162,16 @@ def start_qat(settings: RunSettings, base: Path) -> tuple[Transformer, SelfDisti
         return model, SelfDistillation(settings, None)
     folder = source if settings.distill.teacher is None else base / settings.distill.teacher
     _check_teacher(folder, source, max(settings.train.windows))
-    return model, SelfDistillation(settings, load_model(folder).eval().requires_grad_(False))
+    cache = None
+    if settings.distill.cache is not None:
+        facts = TeacherFacts(
+            sha256=teacher_sha256(folder),
+            vocab_size=info.config.vocab_size,
+            top_k=min(settings.distill.top_k, info.config.vocab_size),
+            precision=settings.train.precision,
+        )
+        cache = TeacherCache.open(base / settings.distill.cache, facts, temperature=settings.distill.temperature)
+    return model, SelfDistillation(settings, load_model(folder).eval().requires_grad_(False), cache)
 
 
 def _start_scales(source: Path, info: CheckpointInfo, *, learn_ranges: bool) -> dict[str, Tensor]:

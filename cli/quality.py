@@ -1,6 +1,7 @@
 """The commands that measure how right a model is: `evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,29 +12,45 @@ from cli.terminal import Terminal
 
 @click.command(
     cls=PocketCommand,
-    short_help="Perplexity of a checkpoint on a text.",
-    example="pocketlm evaluate checkpoint/ --text stories.txt --protocol stories",
+    short_help="Score checkpoints and packages on text and tasks.",
+    example="pocketlm evaluate checkpoint/ quantized/ package/ --text stories.txt --protocol stories\n"
+    "pocketlm evaluate checkpoint/ package/ --tasks arc_easy.jsonl --limit 200",
 )
-@click.argument("checkpoint", type=PATH)
-@click.option("--text", "text_file", type=PATH, required=True, help="UTF-8 text to score.")
+@click.argument("things", metavar="THING...", type=PATH, nargs=-1, required=True)
 @click.option(
-    "--protocol", default="lines", show_default=True, help="How the text becomes documents: stories, lines or whole."
+    "--text", metavar="FILE", help="What to score: a text file; or a folder, JSON lines, parquet or python:stdlib."
+)
+@click.option(
+    "--protocol",
+    help="How it becomes documents: lines (of a text file, by default), stories, whole, or files (of all else).",
 )
 @click.option(
     "--max-tokens", type=click.IntRange(min=2), default=512, show_default=True, help="Where each document is cut."
 )
+@click.option(
+    "--held-out", "documents", type=PATH, help="Only what this documents.jsonl (or training run) holds out, unchanged."
+)
+@click.option("--limit-documents", type=click.IntRange(min=1), help="Only so many documents.")
+@click.option("--tasks", type=PATH, multiple=True, help="Questions as JSON lines; may be given several times.")
+@click.option(
+    "--delimiter", default=" ", show_default=True, help="What stands between a question and an answer that is scored."
+)
+@click.option("--limit", "limit_questions", type=click.IntRange(min=1), help="Only so many questions of each task.")
+@click.option("--reference", type=PATH, help="What KL compares with; by default the first float checkpoint.")
+@click.option(
+    "--trained-on", type=PATH, multiple=True, help="The documents.jsonl (or run) that the THINGs come from, to warn by."
+)
 @json_option
 @click.pass_obj
-def evaluate(
-    terminal: Terminal, checkpoint: Path, text_file: Path, protocol: str, max_tokens: int, as_json: bool
-) -> None:
-    """Score a float or quantized CHECKPOINT on a text: perplexity, each document by itself."""
-    from evaluation.perplexity import evaluate_text
+def evaluate(terminal: Terminal, as_json: bool, things: tuple[Path, ...], **options: Any) -> None:
+    """Score float checkpoints, quantized checkpoints and packages on the same text or tasks.
 
-    report = evaluate_text(checkpoint, text_file, protocol, max_tokens, progress=terminal.log)
-    lines = [
-        f"perplexity {report['perplexity']:.4f} over {report['tokens']:,} tokens of {report['documents']:,} documents",
-        f"protocol {protocol}, documents cut at {max_tokens} tokens, recipe {report['recipe'] or 'none'}, "
-        f"{report['seconds']:.1f} s",
-    ]
-    terminal.result(report, lines, as_json=as_json)
+    Perplexity, bits per byte, KL to the float checkpoint, how often the first choice is the same, and accuracy, each
+    with a 95 % interval. A package is run by the program that it ships.
+    """
+    if not (options["text"] or options["tasks"]):
+        raise click.UsageError("there is nothing to score: give --text or --tasks")
+    from evaluation.evaluate import evaluate_things
+
+    found = evaluate_things(things, progress=terminal.log, **options)
+    terminal.result(found.to_json(), found.lines(), as_json=as_json)

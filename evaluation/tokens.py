@@ -43,28 +43,15 @@ def tokenizer_digest(file: Path, spec: TokenizerSpec) -> str:
     return hashlib.sha256(content + "\n".join(facts).encode()).hexdigest()
 
 
-def check_same_tokenizer(names: Sequence[str], digests: Sequence[str]) -> None:
-    """Figures a token compare only over the same tokens.
-
-    Raises:
-        ValueError: two things have different tokenizers; the message names them.
-    """
-    for name, digest in zip(names, digests, strict=True):
-        if digest != digests[0]:
-            raise ValueError(
-                f"{names[0]} and {name} have different tokenizers, so their figures a token cannot be compared; "
-                "evaluate them apart, or give things made from one checkpoint"
-            )
-
-
 def tokenize(documents: Sequence[TextDocument], tokenizer: Tokenizer, *, max_tokens: int) -> TokenStream:
     """The ids of each document, cut at `max_tokens`, the begin-of-text id included.
 
+    Args:
+        max_tokens: at least 2.
+
     Raises:
-        ValueError: no document has two tokens, or `max_tokens` leaves none to score.
+        ValueError: no document has two tokens.
     """
-    if max_tokens < 2:
-        raise ValueError(f"max_tokens is {max_tokens}; at least 2 are needed (one given, one scored)")
     made, cut = [], 0
     for document in documents:
         ids = tokenizer.encode(document.text, first=True)
@@ -83,7 +70,9 @@ def scored_bytes(text: str, ids: Sequence[int], max_tokens: int, tokenizer: Toke
     What is left out is counted by its tokens' own bytes; the text itself decides the rest, because sentencepiece puts
     a space before a text and may join white space.
     """
+    encoded = text.encode()
     given = tokenizer.piece(ids[0])
-    begins = given.strip() != b"" and text.encode().startswith(given.strip())  # no begin-of-text id before the text
-    left_out = b"".join(tokenizer.piece(token) for token in ids[max_tokens:])
-    return max(1, len(text.encode()) - len(left_out) - (len(given.strip()) if begins else 0))
+    starts = (given, given.removeprefix(b" "))  # none of the text's where it is the begin-of-text id
+    before = next((len(start) for start in starts if start and encoded.startswith(start)), 0)
+    left_out = sum(len(tokenizer.piece(token)) for token in ids[max_tokens:])
+    return max(1, len(encoded) - before - left_out)

@@ -1,0 +1,172 @@
+"""Scores things on a text and on tasks: the same code, the same tokens, the same resamples for all of them."""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from evaluation.result import Evaluation, TextFacts
+from evaluation.scores import ThingScores
+from evaluation.scoring import Progress, Run, score_documents
+from evaluation.task_files import read_questions
+from evaluation.tasks import DELIMITER, Task, encode_task, score_task
+from evaluation.text import Text, find_list, read_text
+from evaluation.things import Thing, find_reference, open_things, short_names
+from evaluation.tokens import TokenStream, tokenize
+from evaluation.trained_on import find_overlap
+from model.tokenizer import load_tokenizer
+from model.tokenizer_readers import Tokenizer
+
+
+def evaluate_things(
+    things: Sequence[Path],
+    *,
+    text: str | Path | None = None,
+    protocol: str | None = None,
+    max_tokens: int = 512,
+    documents: Path | None = None,
+    limit_documents: int | None = None,
+    tasks: Sequence[Path] = (),
+    limit_questions: int | None = None,
+    delimiter: str = DELIMITER,
+    reference: Path | None = None,
+    trained_on: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Scores all things on the same tokens.
+
+    Args:
+        things: checkpoints, quantized checkpoints (as the converted integer model), packages (by their own program).
+        text: see `evaluation.text.read_text`, as are `protocol`, `documents` and `limit_documents`.
+        max_tokens: where each document is cut, first token included; a bounded package may cut it earlier.
+        tasks: files of questions (evaluation/task_files.py), of each the first `limit_questions`.
+        delimiter: between a prompt and what is scored after it.
+        reference: what KL and agreement compare with; if it is none of the things it is scored first. By default the
+            first float checkpoint that was not itself trained for a recipe.
+        trained_on: lists of training documents (or folders with one) that belong to all things.
+        progress: receives a line every few seconds, and each note and warning as it arises.
+
+    Raises:
+        ValueError: nothing to score, a thing, text or list that cannot be read, or things that cannot be compared.
+        GateError: a package is not what its manifest says.
+    """
+    if text is None and not tasks:
+        raise ValueError("there is nothing to score; give a text or tasks")
+    if max_tokens < 2:
+        raise ValueError(f"max_tokens is {max_tokens}; at least 2 are needed (one given, one scored)")
+    lists = [find_list(place) for place in trained_on]
+    questions = [read_questions(path, limit_questions) for path in tasks]
+    found = text if text is None else read_text(str(text), protocol=protocol, listed=documents, limit=limit_documents)
+    with contextlib.ExitStack() as stack:
+        opened = open_things(things, stack, reference=reference)
+        job = _Job(opened, find_reference(opened, reference), progress or (lambda line: None))
+        if found is not None:
+            job.score_text(found, lists, max_tokens)
+        names = [str(Path(name).with_suffix("")) for name in short_names(tasks)]
+        for name, given in zip(names, questions, strict=True):
+            room = min(thing.most_tokens for thing in opened)
+            job.score_task(encode_task(name, given, job.tokenizer, room=room, delimiter=delimiter))
+        return job.result()
+
+
+class _Job:
+    """The opened things and what was found of them so far."""
+
+    def __init__(self, opened: Sequence[Thing], reference: int | None, progress: Progress) -> None:
+        self.tokenizer: Tokenizer = load_tokenizer(opened[0].folder, opened[0].spec)
+        self._opened, self._reference, self._progress = opened, reference, progress
+        self._notes: list[str] = []
+        self._facts: TextFacts | None = None
+        self._scores = [_unscored(thing) for thing in opened]
+
+    def score_text(self, text: Text, lists: Sequence[Path], max_tokens: int) -> None:
+        """Scores the documents, after all that can be said of them beforehand."""
+        cut = min([max_tokens, *(thing.room for thing in self._opened if thing.room is not None)])
+        stream = tokenize(text.documents, self.tokenizer, max_tokens=cut)
+        self._facts = _facts(text, stream, cut)
+        self._note(_context_notes(self._opened, stream, max_tokens, cut))
+        runs = []
+        for i, thing in enumerate(self._opened):
+            overlap = find_overlap(text, [*thing.trained_lists, *lists])
+            if overlap is not None:
+                self._scores[i] = replace(self._scores[i], trained_on=overlap.documents, warnings=(overlap.sentence,))
+                self._progress(f"warning: {thing.name} was {overlap.sentence}")
+            runs.append(Run(name=thing.name, scorer=thing.scorer))
+        score_documents(runs, stream.documents, reference=self._reference, progress=self._progress)
+        for i, run in enumerate(runs):
+            self._scores[i] = replace(self._scores[i], documents=tuple(run.documents), seconds=run.seconds)
+
+    def score_task(self, task: Task) -> None:
+        """Scores one file of questions with every thing."""
+        if task.cut:
+            self._note([f"{task.name}: {task.cut} texts are longer than the context and were cut from the left"])
+        for i, thing in enumerate(self._opened):
+            found = score_task(task, thing.scorer, label=f"{thing.name}: {task.name}", progress=self._progress)
+            self._scores[i] = replace(self._scores[i], tasks=(*self._scores[i].tasks, found))
+
+    def result(self) -> Evaluation:
+        """All of it."""
+        return Evaluation(
+            text=self._facts,
+            reference=None if self._reference is None else self._opened[self._reference].name,
+            things=tuple(self._scores),
+            notes=tuple(self._notes),
+            tokenizer=self.tokenizer,
+        )
+
+    def _note(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._notes.append(line)
+            self._progress(f"note: {line}")
+
+
+def _unscored(thing: Thing) -> ThingScores:
+    return ThingScores(
+        name=thing.name,
+        path=str(thing.path),
+        kind=thing.kind,
+        recipe=thing.recipe,
+        method=thing.method,
+        bytes=thing.bytes,
+        kernels=thing.kernels,
+        how=thing.how,
+        seconds=0.0,
+        documents=(),
+    )
+
+
+def _facts(text: Text, stream: TokenStream, cut: int) -> TextFacts:
+    return TextFacts(
+        source=text.source,
+        protocol=text.protocol,
+        held_out_of=text.held_out_of,
+        max_tokens=cut,
+        documents=len(stream.documents),
+        cut=stream.cut,
+        tokens=stream.tokens,
+        bytes=sum(document.bytes for document in stream.documents),
+        sha256=text.file_sha256,
+    )
+
+
+def _context_notes(things: Sequence[Thing], stream: TokenStream, asked: int, cut: int) -> list[str]:
+    """Where a context is shorter than what is scored."""
+    notes = []
+    longest = max(len(document.ids) for document in stream.documents)
+    for thing in things:
+        if thing.room is not None and thing.room < asked and thing.room == cut and stream.cut:
+            notes.append(
+                f"{thing.name} has a bounded context of {cut - 1:,} tokens: {stream.cut:,} longer documents are cut "
+                f"after {cut:,} tokens for all"
+            )
+        if thing.context is not None and thing.context.kind == "endless" and longest > thing.context.tokens + 1:
+            notes.append(
+                f"{thing.name} sees the last {thing.context.tokens:,} tokens; documents have up to {longest:,}"
+            )
+        if longest > thing.config.max_context + 1:
+            notes.append(
+                f"{thing.name} was trained for {thing.config.max_context:,} tokens; documents have {longest:,}"
+            )
+    if len(stream.documents) == 1:
+        notes.append("one document has no interval: an interval needs several documents to draw from")
+    return notes

@@ -54,10 +54,11 @@ class TrainProgress:
             self._show()
 
     def evaluated(self, record: dict[str, Any]) -> None:
-        """After an evaluation: its record (step, held_out_loss in nats a token)."""
+        """After an evaluation: its record (step, held_out_loss in nats a token; held_out_kl beside a teacher)."""
         if not self._is_screen and not self._is_shown:
             self._show()
-        self.note(f"step {record['step']:,}: held-out loss {record['held_out_loss']:.4f}")
+        divergence = f", KL from the teacher {record['held_out_kl']:.4f}" if "held_out_kl" in record else ""
+        self.note(f"step {record['step']:,}: held-out loss {record['held_out_loss']:.4f}{divergence}")
 
     def saved(self, step: int, path: Path) -> None:
         """After a state went to disk. The first is announced with its place, the others stand in the progress."""

@@ -41,8 +41,9 @@ def run_training(
     lines = [f"{out}: {result.steps} steps, {settings.model.shape.num_parameters:,} parameters"]
     figures = result.done
     if "held_out_bits_per_byte" in figures:
+        what = "held-out text, by the integers that it was trained for" if settings.qat else "held-out text"
         lines.append(
-            f"held-out text: {figures['held_out_bits_per_byte']:.3f} bits per byte "
+            f"{what}: {figures['held_out_bits_per_byte']:.3f} bits per byte "
             f"({figures['held_out_documents']} documents, {figures['held_out_bytes']:,} bytes)"
         )
     if "xz_each_bits_per_byte" in figures:

@@ -14,6 +14,7 @@ from cli.packages import export, inspect
 from cli.quality import evaluate
 from cli.talk import chat, generate
 from cli.training import train
+from cli.verify import verify
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -47,7 +48,7 @@ def pocketlm() -> None:
     """
 
 
-for _command in (convert, quantize, export, estimate, generate, chat, inspect, evaluate, train, demo):
+for _command in (convert, quantize, export, estimate, generate, chat, inspect, verify, evaluate, train, demo):
     pocketlm.add_command(_command)
 
 

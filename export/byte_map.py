@@ -52,12 +52,12 @@ def count_bytes(pte: Pte, weights: Iterable[FileWeight]) -> dict[str, int]:
 
 def _stretches(pte: Pte, weights: Iterable[FileWeight]) -> Iterator[Stretch]:
     yield 0, pte.program_bytes, "program"
-    base = _address(pte.data)
+    base = address(pte.data)
     for weight in weights:
-        start = _address(weight.content) - base
+        start = address(weight.content) - base
         yield start, start + len(weight.content), "float_weights" if weight.kind == "float" else "codes"
         if len(weight.scale_content):
-            start = _address(weight.scale_content) - base
+            start = address(weight.scale_content) - base
             yield start, start + len(weight.scale_content), "scales"
     for method in pte.methods.values():
         for tensor in constant_tensors(method):
@@ -79,5 +79,6 @@ def _segment(pte: Pte, index: int, category: str) -> Stretch:
     return segment.offset, segment.offset + segment.size, category
 
 
-def _address(content: memoryview) -> int:
+def address(content: memoryview) -> int:
+    """Where in memory a view begins; minus that of a file's map: where in the file."""
     return int(np.frombuffer(content, dtype=np.uint8).__array_interface__["data"][0])

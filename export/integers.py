@@ -1,12 +1,13 @@
 """Proves that the codes and scales inside a `.pte` are those of the checkpoint, and names each layer where not.
 
-Reads the bytes that will run (export/file_weights.py); nothing is taken from a manifest. One layer's rows are in
-memory at a time. Legend: N rows, K columns, S scales a row.
+Reads the bytes that will run (export/file_weights.py); nothing is taken from a manifest. Some rows of the file are in
+memory at a time, and of the checkpoint what it is asked for. Legend: N rows, K columns, S scales a row.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -17,12 +18,21 @@ from quant.integers import QuantizedTensor
 from quant.recipe import SchemeName
 
 Expected = QuantizedTensor | torch.Tensor
+Layer = tuple[str, Expected | Callable[[], Expected]]  # a function reads the layer anew each time it is needed
 
 _BLOCK_ELEMENTS = 1 << 22  # codes that are compared at a time
 TABLE = "embedding"
 
 
-def compare_integers(pte: Pte, expected: Sequence[tuple[str, Expected]], method: str = "forward") -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class _Difference:
+    """What is not equal in one layer."""
+
+    line: str
+    count: int  # of codes, scales or weights; 0: the two have different shapes or schemes
+
+
+def compare_integers(pte: Pte, expected: Sequence[Layer], method: str = "forward") -> list[str]:
     """Compares every weight of the file with what it was made from.
 
     Linear layers are matched by position from delegate to delegate and by content inside one, where XNNPACK's order
@@ -30,7 +40,8 @@ def compare_integers(pte: Pte, expected: Sequence[tuple[str, Expected]], method:
 
     Args:
         expected: name and codes (or float weight) of each layer in the order in which the program computes them:
-            per layer q, k, v, o, gate, up, down; then the head, also when it is the same tensor as the table.
+            per layer q, k, v, o, gate, up, down; then the head, also when it is the same tensor as the table. Where a
+            function stands for a layer, one layer is in memory at a time.
 
     Returns:
         One line a problem, beginning with the layer's name; empty when every code and every scale is equal.
@@ -41,7 +52,7 @@ def compare_integers(pte: Pte, expected: Sequence[tuple[str, Expected]], method:
     weights = list(read_weights(pte, method))
     tables = [w for w in weights if w.delegate is None]
     linears = [w for w in weights if w.delegate is not None]
-    problems = _compare_tables(tables, [tensor for name, tensor in expected if name == TABLE])
+    problems = _compare_tables(tables, [layer for name, layer in expected if name == TABLE])
     layers = [(name, tensor) for name, tensor in expected if name != TABLE]
     if len(linears) != len(layers):
         return problems + list(_missing_and_extra(linears, layers))
@@ -53,59 +64,71 @@ def compare_integers(pte: Pte, expected: Sequence[tuple[str, Expected]], method:
     return problems
 
 
-def _compare_tables(tables: list[FileWeight], wanted: list[Expected]) -> list[str]:
+def _load(layer: Expected | Callable[[], Expected]) -> Expected:
+    return layer() if callable(layer) else layer
+
+
+def _compare_tables(tables: list[FileWeight], wanted: list[Expected | Callable[[], Expected]]) -> list[str]:
     problems = [f"{TABLE}: missing from the program; no embedding kernel has a table"] * (len(wanted) > len(tables))
     problems += [f"{table.place}: this table is not in the checkpoint" for table in tables[len(wanted) :]]
-    for table, tensor in zip(tables, wanted, strict=False):
-        problems += compare_weight(TABLE, table, tensor)
+    for table, layer in zip(tables, wanted, strict=False):
+        problems += [difference.line for difference in _compare(TABLE, table, _load(layer))]
     return problems
 
 
-def _compare_group(weights: list[FileWeight], layers: Sequence[tuple[str, Expected]]) -> list[str]:
-    """Weights of one delegate against as many layers: equal ones first, then by shape, then whatever is left."""
+def _compare_group(weights: list[FileWeight], layers: Sequence[Layer]) -> list[str]:
+    """Weights of one delegate against as many layers: equal ones first, then the nearest of the same shape."""
     left = list(weights)
-    open_layers: list[tuple[str, Expected]] = []
-    for name, tensor in layers:
-        match = next((w for w in left if not compare_weight(name, w, tensor)), None)
+    open_layers: list[Layer] = []
+    for name, layer in layers:
+        tensor = _load(layer)
+        match = next((w for w in left if not _compare(name, w, tensor)), None)
         if match is None:
-            open_layers.append((name, tensor))
+            open_layers.append((name, layer))
         else:
             left.remove(match)
     problems = []
-    for name, tensor in open_layers:
+    for name, layer in open_layers:
+        tensor = _load(layer)
         shape = _shape(tensor)
-        near = next((w for w in left if w.shape == shape), None)
-        if near is None:
+        found = [(weight, _compare(name, weight, tensor)) for weight in left if weight.shape == shape]
+        if not found:
             problems.append(
                 f"{name}: no weight [{shape[0]}, {shape[1]}] where it belongs, but " + ", ".join(w.place for w in left)
             )
-        else:
-            left.remove(near)
-            problems += compare_weight(name, near, tensor)
+            continue
+        near, differences = min(found, key=lambda pair: sum(d.count or shape[0] * shape[1] for d in pair[1]))
+        left.remove(near)
+        problems += [difference.line for difference in differences]
     return problems
 
 
-def compare_weight(name: str, weight: FileWeight, tensor: Expected) -> list[str]:
-    """What differs between a weight of the file and what it was made from, a line for codes and one for scales."""
+def _compare(name: str, weight: FileWeight, tensor: Expected) -> list[_Difference]:
+    """What differs between a weight of the file and what it was made from: one for codes and one for scales."""
     kind, shape = _kind(tensor), _shape(tensor)
     if weight.shape != shape:
-        return [f"{name}: the file's weight is {list(weight.shape)}, the checkpoint's {list(shape)}"]
+        line = f"{name}: the file's weight is {list(weight.shape)}, the checkpoint's {list(shape)}"
+        return [_Difference(line=line, count=0)]
     group = tensor.scheme.group_size if isinstance(tensor, QuantizedTensor) else None
     if (weight.kind, weight.group_size) != (kind, group):
-        return [
+        line = (
             f"{name}: the file's weight is {_scheme(weight.kind, weight.group_size)}, "
             f"the checkpoint's {_scheme(kind, group)}"
-        ]
+        )
+        return [_Difference(line=line, count=0)]
     if isinstance(tensor, torch.Tensor):
-        return _differences(name, "weights", ((weight.floats(r).float(), tensor[r].float()) for r in _blocks(shape)))
+        return _differences(name, "weights", ((_bits(weight.floats(r)), _bits(tensor[r])) for r in _blocks(shape)))
     codes = _differences(name, "codes", ((weight.codes(r), tensor.codes[r]) for r in _blocks(shape)))
-    scales = _differences(
-        name, "scales", ((weight.scales(r).float(), tensor.scales[r].float()) for r in _blocks(shape))
-    )
+    scales = _differences(name, "scales", ((_bits(weight.scales(r)), _bits(tensor.scales[r])) for r in _blocks(shape)))
     return codes + scales
 
 
-def _differences(name: str, what: str, pairs: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> list[str]:
+def _bits(floats: torch.Tensor) -> torch.Tensor:
+    """The bits of floats, widened to float32: 0 and -0 differ, and a NaN equals itself."""
+    return floats.detach().float().contiguous().view(torch.int32)
+
+
+def _differences(name: str, what: str, pairs: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> list[_Difference]:
     count = total = row = 0
     first: list[int] | None = None
     for ours, theirs in pairs:
@@ -115,14 +138,17 @@ def _differences(name: str, what: str, pairs: Iterator[tuple[torch.Tensor, torch
             if first is None and len(places):
                 first = [row + int(places[0][0]), int(places[0][1])]
         total, row = total + theirs.numel(), row + len(theirs)
-    return [] if first is None else [f"{name}: {count} of {total} {what} differ, first at {first}"]
+    if first is None:
+        return []
+    return [_Difference(line=f"{name}: {count} of {total} {what} differ, first at {first}", count=count)]
 
 
-def _missing_and_extra(weights: list[FileWeight], layers: Sequence[tuple[str, Expected]]) -> Iterator[str]:
+def _missing_and_extra(weights: list[FileWeight], layers: Sequence[Layer]) -> Iterator[str]:
     """With different counts positions mean nothing: every layer is looked for by content."""
     yield f"the program has {len(weights)} linear weights, the checkpoint {len(layers)}"
     have = Counter(_digest_file(weight) for weight in weights)
-    for name, tensor in layers:
+    for name, layer in layers:
+        tensor = _load(layer)
         digest = _digest_expected(tensor)
         if have[digest]:
             have[digest] -= 1

@@ -31,7 +31,7 @@ def pocket(root, *args, **settings):
 
 def test_the_commands_are_the_documented_ones():
     assert COMMANDS == [
-        "chat", "convert", "demo", "estimate", "evaluate", "export", "generate", "inspect", "quantize", "train"
+        "chat", "convert", "demo", "estimate", "evaluate", "export", "generate", "inspect", "quantize", "train", "verify"
     ]  # fmt: skip
 
 

@@ -1,11 +1,12 @@
 """The commands that make checkpoints: `convert` and `quantize`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cli.command import PocketCommand
-from cli.options import PATH, one_output, output_option, write_options
+from cli.options import PATH, calibration_options, one_output, output_option, write_options
 from cli.terminal import Terminal
 
 
@@ -56,33 +57,44 @@ def convert(
 @click.command(
     cls=PocketCommand,
     short_help="Checkpoint to quantized checkpoint.",
-    example="pocketlm quantize checkpoint/ quantized/ --recipe 8da4w-g32",
+    example=(
+        "pocketlm quantize checkpoint/ quantized/ --recipe 8da4w-g32\n"
+        "pocketlm quantize checkpoint/ quantized/ --method gptq --calibrate text.txt\n"
+        "pocketlm quantize checkpoint/ quantized/ --override 'layers.0.*=int8-channel' --override head=float"
+    ),
 )
 @click.argument("source", type=PATH)
 @click.argument("out", required=False, type=PATH)
 @output_option
-@click.option("--recipe", default="8da4w-g32", show_default=True, help="What is quantized and how: 8da4w-g32 or float.")
+@click.option(
+    "--recipe",
+    help="What is quantized and how: 8da4w-g32, 4w-channel or float (default: what SOURCE was trained for, else "
+    "8da4w-g32).",
+)
 @click.option("--group-size", type=int, help="Columns that share a scale, a multiple of 32 (default: the recipe's).")
+@click.option(
+    "--method",
+    help="How codes and scales are chosen: rtn (the default), rtn7, mse, hqq, or gptq, which needs --calibrate. A "
+    "checkpoint that was trained for a recipe keeps the grid of its training.",
+)
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="PATTERN=SCHEME",
+    help="Another scheme for some layers: int8-channel, float, int4-group or int4-channel; may be repeated, the last "
+    "that matches counts.",
+)
+@calibration_options
 @write_options
 @click.pass_obj
-def quantize(
-    terminal: Terminal,
-    source: Path,
-    out: Path | None,
-    output: Path | None,
-    recipe: str,
-    group_size: int | None,
-    overwrite: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def quantize(terminal: Terminal, source: Path, out: Path | None, output: Path | None, **options: Any) -> None:
     """Turn the checkpoint SOURCE into a quantized checkpoint OUT that holds the codes and scales themselves.
 
     A layer whose width the group does not divide is kept in 8 bits per channel, and the output names it.
     """
     from cli.jobs import quantize_job
 
-    result = quantize_job(
-        source, one_output(out, output), recipe=recipe, group_size=group_size, overwrite=overwrite, dry_run=dry_run
-    )
+    as_json = options.pop("as_json")
+    result = quantize_job(source, one_output(out, output), progress=terminal.log, **options)
     terminal.result(result.data, result.lines, as_json=as_json)

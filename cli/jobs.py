@@ -1,10 +1,15 @@
 """What the commands that write something do: one call into the project, then the report for people and programs."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.report import Result, scheme_lines, size, tree_bytes
+
+if TYPE_CHECKING:
+    from quant.ptq import Summary
 
 
 def convert_job(source: Path, out: Path, *, overwrite: bool, dry_run: bool) -> Result:
@@ -33,22 +38,62 @@ def random_job(preset: str, out: Path, *, seed: int, overwrite: bool, dry_run: b
 
 
 def quantize_job(
-    source: Path, out: Path, *, recipe: str, group_size: int | None, overwrite: bool, dry_run: bool
+    source: Path,
+    out: Path,
+    *,
+    recipe: str | None = None,
+    group_size: int | None = None,
+    method: str | None = None,
+    overrides: Sequence[str] = (),
+    calibrate: Path | None = None,
+    calibrate_protocol: str = "lines",
+    calibrate_tokens: int = 65_536,
+    overwrite: bool,
+    dry_run: bool,
+    progress: Callable[[str], None] | None = None,
 ) -> Result:
     """Checkpoint to quantized checkpoint."""
+    from evaluation.documents import read_documents
     from model.files import check_target
+    from quant.calibration import encode_documents
     from quant.checkpoint import plan_checkpoint, quantize_checkpoint
+    from quant.recipe import read_overrides
 
+    check_target(out, overwrite=overwrite, source=source)
+    departures = read_overrides(overrides)
+    texts = None if calibrate is None else read_documents(calibrate, calibrate_protocol)
+    documents = None if texts is None else encode_documents(source, texts, calibrate_tokens)
     if dry_run:
-        check_target(out, overwrite=overwrite, source=source)
-        summary = plan_checkpoint(source, recipe=recipe, group_size=group_size)
+        summary = plan_checkpoint(
+            source,
+            recipe=recipe,
+            group_size=group_size,
+            method=method,
+            overrides=departures,
+            calibration=documents,
+        )
     else:
-        summary = quantize_checkpoint(source, out, recipe=recipe, group_size=group_size, overwrite=overwrite)
+        summary = quantize_checkpoint(
+            source,
+            out,
+            recipe=recipe,
+            group_size=group_size,
+            method=method,
+            overrides=departures,
+            calibration=documents,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    return _quantize_report(summary, out, dry_run=dry_run)
+
+
+def _quantize_report(summary: "Summary", out: Path, *, dry_run: bool) -> Result:
     verb, end = ("would write ", "nothing was written") if dry_run else ("", f"next: pocketlm export {out} package/")
+    method = "" if summary.recipe == "float" else f", method {summary.method}"
     lines = [
-        f"{verb}{out}: recipe {recipe}, {summary.parameters:,} parameters, {size(summary.total_bytes)} of weights "
-        f"({size(summary.codes_bytes)} codes, {size(summary.scales_bytes)} scales, "
-        f"{size(summary.float_bytes)} float)",
+        f"{verb}{out}: recipe {summary.recipe}{method}, {summary.parameters:,} parameters, "
+        f"{size(summary.total_bytes)} of weights ({size(summary.codes_bytes)} codes, {size(summary.scales_bytes)} "
+        f"scales, {size(summary.float_bytes)} float)",
         *scheme_lines(summary),
         end,
     ]

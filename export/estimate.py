@@ -10,13 +10,11 @@ from export.estimate_file import FileBytes, file_bytes
 from export.estimate_memory import PackageMemory, package_memory, planned_bytes
 from export.plan import ExportPlan, plan_export
 from export.target import find_target
-from model.checkpoint import float_shapes, read_info
+from model.checkpoint import read_info
 from model.checkpoint_info import CheckpointInfo, QuantizationInfo
 from model.config import PRESETS, ModelConfig
-from quant.plan import layer_shapes, read_plan
-from quant.recipe import LayerScheme, Recipe, find_recipe, plan_layers
-
-DEFAULT_RECIPE = "8da4w-g32"
+from quant.plan import choose, read_plan
+from quant.recipe import LayerScheme, Recipe, find_recipe
 
 _MIB = 1 << 20
 _PRESET_ENTRY = 72  # bytes an entry of the tokenizer.json that `convert --preset` writes (32,000 entries: 71.2)
@@ -236,11 +234,8 @@ def _as_quantized(
     info: CheckpointInfo, recipe: str | None, group_size: int | None
 ) -> tuple[CheckpointInfo, dict[str, LayerScheme]]:
     """What `quantize` would make of a float checkpoint's description."""
-    rule = find_recipe(recipe or DEFAULT_RECIPE)
-    schemes = plan_layers(rule, layer_shapes(float_shapes(info.config)), group_size)
-    layers = {name: scheme.to_json() for name, scheme in schemes.items()}
-    group = rule.group_size if group_size is None else group_size
-    return replace(info, quantization=QuantizationInfo(recipe=rule.name, group_size=group, layers=layers)), schemes
+    choice = choose(info.preset or "the checkpoint", info, recipe=recipe, group_size=group_size)
+    return replace(info, trained_for=None, quantization=choice.to_info()), dict(choice.layers)
 
 
 def _check_own_recipe(folder: Path, own: QuantizationInfo, recipe: str | None, group_size: int | None) -> None:

@@ -99,8 +99,9 @@ def recipe_problems(layers: Sequence[LayerWeight], recipe: RecipeRecord) -> list
     """One line for each layer whose bytes are not of the scheme that the manifest's recipe says."""
     problems = []
     activations = find_recipe(recipe.name).activations
+    own_head = "head" in recipe.layers or "head" in recipe.exceptions
     for layer in layers:
-        stored = "embedding" if layer.name == "head" and "head" not in recipe.layers else layer.name
+        stored = "embedding" if layer.name == "head" and not own_head else layer.name
         wanted = recipe.exceptions.get(stored) or recipe.layers.get(layer_kind(stored))
         if wanted is None:
             problems.append(f"{layer.name}: the manifest's recipe does not mention it")

@@ -5,7 +5,7 @@ from typing import Final
 
 from chat.window import Context
 from export.manifest_parts import Cache, CacheLayer
-from export.target import Target
+from export.target import TARGETS, Target
 from model.cache_shape import layer_cache
 from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig
@@ -57,9 +57,15 @@ def plan_export(
     assert info.quantization is not None  # callers have read the plan
     recipe = find_recipe(info.quantization.recipe)
     if recipe.name not in target.recipes:
+        others = [name for name, other in TARGETS.items() if recipe.name in other.recipes]
+        elsewhere = (
+            f"export to {' or '.join(others)}, which holds it"
+            if others
+            else "no target holds it yet (CoreML is to come)"
+        )
         raise ValueError(
             f"target {target.name} cannot hold the recipe {recipe.name}; it holds {', '.join(target.recipes)}: "
-            "quantize again with one of them"
+            f"quantize again with one of them; {elsewhere}"
         )
     return plan_package(
         info.config,

@@ -1,11 +1,12 @@
 """Checkpoint in, quantized checkpoint out, and a quantized checkpoint as a model that runs.
 
-Streams: one weight matrix is in memory at a time. Format: docs/architecture.md.
+Streams: one weight matrix is in memory at a time, but for methods that run text through the whole float model.
+Format: docs/architecture.md.
 """
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,16 +22,17 @@ from model.checkpoint import (
     read_info,
     write_checkpoint,
 )
-from model.checkpoint_info import CheckpointInfo, QuantizationInfo
+from model.checkpoint_info import CheckpointInfo
 from model.files import atomic_output, check_target
 from model.tensor_files import TensorReader, check_finite
 from model.transformer import Transformer
-from quant.embedding import QuantizedEmbedding
+from quant.calibration import Documents
 from quant.integers import QuantizedTensor
-from quant.linear import build_linear
-from quant.plan import layer_shapes, read_plan
+from quant.layers import replace_layer
+from quant.plan import Choice, choose, read_plan
 from quant.ptq import Summary, from_stored, quantize_layer, stored_shapes, summarize, to_stored
-from quant.recipe import LayerScheme, find_recipe, plan_layers
+from quant.recipe import NO_OVERRIDES, LayerScheme, SchemeName, find_recipe
+from quant.sequential import Progress, quantize_with_text
 
 _LEARNED = ".weight_scale"
 
@@ -42,23 +44,54 @@ class _Job:
     """A float checkpoint and what is to become of it."""
 
     source: Path
-    info: CheckpointInfo  # of the result
-    plan: dict[str, LayerScheme]
+    info: CheckpointInfo
+    choice: Choice
     reader: TensorReader
-    summary: Summary
+    calibration: Documents | None
+
+    @property
+    def result(self) -> CheckpointInfo:
+        """The description of the quantized checkpoint."""
+        kept = self.info.learned_scales and find_recipe(self.choice.recipe).weights == "float"
+        return replace(self.info, learned_scales=kept, trained_for=None, quantization=self.choice.to_info())
+
+    @property
+    def stored(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return _stored(self.info, self.choice.layers, self.reader)
+
+    def learned(self, layer: str) -> torch.Tensor | None:
+        return self.reader.get(layer + _LEARNED) if layer + _LEARNED in self.reader.entries else None
 
 
-def plan_checkpoint(source: Path, *, recipe: str, group_size: int | None = None) -> Summary:
+def plan_checkpoint(
+    source: Path,
+    *,
+    recipe: str | None = None,
+    group_size: int | None = None,
+    method: str | None = None,
+    overrides: Mapping[str, SchemeName] = NO_OVERRIDES,
+    calibration: Documents | None = None,
+) -> Summary:
     """What `quantize_checkpoint` would make, from shapes alone (`--dry-run`).
 
     Raises:
         ValueError: as `quantize_checkpoint`, as far as shapes tell.
     """
-    return _prepare(source, recipe, group_size).summary
+    job = _prepare(source, recipe, group_size, method, overrides, calibration)
+    return summarize(job.choice, job.info.config, job.stored)
 
 
 def quantize_checkpoint(
-    source: Path, out: Path, *, recipe: str, group_size: int | None = None, overwrite: bool = False
+    source: Path,
+    out: Path,
+    *,
+    recipe: str | None = None,
+    group_size: int | None = None,
+    method: str | None = None,
+    overrides: Mapping[str, SchemeName] = NO_OVERRIDES,
+    calibration: Documents | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Summary:
     """Rounds a float checkpoint to a recipe's grid and writes the codes and scales themselves.
 
@@ -66,23 +99,49 @@ def quantize_checkpoint(
     exist; recipe `float` passes every tensor through and records itself.
 
     Args:
-        recipe: a name of `RECIPES`.
+        recipe: a name of `RECIPES`; None means what the checkpoint was trained for, else 8da4w-g32.
         group_size: overrides the recipe's.
+        method: a name of `METHODS`; None means "trained" where training has left a grid, else "rtn".
+        overrides: patterns of layer names to schemes, see `quant.recipe.plan_layers`.
+        calibration: for methods that need text.
+        progress: receives a line for every layer.
 
     Raises:
-        ValueError: `source` is quantized already, damaged or not finite; the recipe or the group size is impossible;
+        ValueError: `source` is quantized already, damaged or not finite; the recipe, group size, method or an override
+            is impossible, or not what `source` was trained for; text is missing, or given to a method that takes none;
             learned scales do not fit the recipe; `out` exists and `overwrite` is False, or it is in or around `source`.
     """
     check_target(out, overwrite=overwrite, source=source)
-    job = _prepare(source, recipe, group_size)
+    job = _prepare(source, recipe, group_size, method, overrides, calibration)
     files = companions(source, job.info)
-    for name, reason in job.summary.exceptions.items():
-        _log.info("%s: %s, because %s", name, job.plan[name].scheme, reason)
+    summary = summarize(job.choice, job.info.config, job.stored)
+    for name, reason in summary.exceptions.items():
+        _log.info("%s: %s, because %s", name, job.choice.layers[name].scheme, reason)
     with atomic_output(out, overwrite=overwrite) as partial:
-        write_checkpoint(partial, job.info, _quantized_tensors(job))
+        write_checkpoint(partial, job.result, _quantized_tensors(job, progress))
         for file in files:
             shutil.copyfile(file, partial / file.name)
-    return job.summary
+    return summary
+
+
+def quantized_layers(
+    source: Path,
+    *,
+    recipe: str | None = None,
+    group_size: int | None = None,
+    method: str | None = None,
+    overrides: Mapping[str, SchemeName] = NO_OVERRIDES,
+    calibration: Documents | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, QuantizedTensor]]:
+    """Name, codes and scales of each layer that `quantize_checkpoint` would write, in memory, one after another.
+
+    `quant.layers.replaced_layer` puts one of them into a float model for as long as it is measured.
+
+    Raises:
+        ValueError: as `quantize_checkpoint`.
+    """
+    yield from _layers(_prepare(source, recipe, group_size, method, overrides, calibration), progress)
 
 
 def load_quantized(folder: Path) -> dict[str, QuantizedTensor | torch.Tensor]:
@@ -135,14 +194,10 @@ def build_model(folder: Path) -> Transformer:
         model = Transformer(info.config, cache_dtype=recipe.cache)
     state: dict[str, torch.nn.Parameter] = {}
     for name, tensor in load_quantized(folder).items():
-        if not isinstance(tensor, QuantizedTensor):
+        if isinstance(tensor, QuantizedTensor):
+            replace_layer(model, name, tensor, activations=recipe.activations)
+        else:
             state[name] = torch.nn.Parameter(tensor.to(torch.float32), requires_grad=False)
-            continue
-        if name == "embedding":
-            model.set_submodule(name, QuantizedEmbedding(tensor))
-        if name != "embedding" or info.config.tied:
-            linear = build_linear(tensor, activations=recipe.activations)
-            model.set_submodule("head" if name == "embedding" else name, linear)
     if info.config.tied and "embedding.weight" in state:
         state["head.weight"] = state["embedding.weight"]
     model.load_state_dict(state, strict=False, assign=True)
@@ -150,32 +205,47 @@ def build_model(folder: Path) -> Transformer:
     return model.eval()
 
 
-def _prepare(source: Path, recipe_name: str, group_size: int | None) -> _Job:
-    recipe = find_recipe(recipe_name)
+def _prepare(
+    source: Path,
+    recipe: str | None,
+    group_size: int | None,
+    method: str | None,
+    overrides: Mapping[str, SchemeName],
+    calibration: Documents | None,
+) -> _Job:
     info = read_info(source)
-    if info.quantization is not None:
+    choice = choose(source, info, recipe=recipe, group_size=group_size, method=method, overrides=overrides)
+    if choice.needs_text and not calibration:
         raise ValueError(
-            f"{source} is quantized already ({info.quantization.recipe}); rounding twice would lose more: give the "
-            "float checkpoint that it was made from"
+            f"method {choice.method} needs calibration text; give a text file like what the model will read"
+        )
+    if calibration is not None and not choice.needs_text:
+        raise ValueError(
+            f"method {choice.method} takes no calibration text; leave it out, or choose a method that does"
         )
     reader = open_tensors(source)
     shapes = float_shapes(info.config)
     found = {name: reader.shape(name) for name in reader.names}
-    learned = {name: shape for name, shape in found.items() if name.removesuffix(_LEARNED) in layer_shapes(shapes)}
+    learned = {name: shape for name, shape in found.items() if name.removesuffix(_LEARNED) in choice.layers}
     check_shapes(found, shapes | learned, source / WEIGHTS_FILE)
-    plan = plan_layers(recipe, layer_shapes(shapes), group_size)
-    group = recipe.group_size if group_size is None else group_size
-    layers = {name: scheme.to_json() for name, scheme in plan.items()}
-    kept = info.learned_scales and recipe.weights == "float"
-    result = replace(
-        info, learned_scales=kept, quantization=QuantizationInfo(recipe=recipe.name, group_size=group, layers=layers)
-    )
-    summary = summarize(recipe.name, group, info.config, plan, _stored(info, plan, reader))
-    return _Job(source=source, info=result, plan=plan, reader=reader, summary=summary)
+    if info.trained_for is None:
+        _check_learned(choice.layers, learned)
+    return _Job(source=source, info=info, choice=choice, reader=reader, calibration=calibration)
+
+
+def _check_learned(layers: Mapping[str, LayerScheme], learned: Mapping[str, tuple[int, ...]]) -> None:
+    """Without a word on what the scales were trained for, they are taken for the recipe's own schemes only."""
+    for key, shape in learned.items():
+        name = key.removesuffix(_LEARNED)
+        if layers[name].reason is not None:
+            raise ValueError(
+                f"layer {name} has learned scales {list(shape)}, but the recipe keeps it in {layers[name].scheme} "
+                f"({layers[name].reason}); quantize with the recipe and group size that it was trained for"
+            )
 
 
 def _stored(
-    info: CheckpointInfo, plan: dict[str, LayerScheme], reader: TensorReader
+    info: CheckpointInfo, plan: Mapping[str, LayerScheme], reader: TensorReader
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """Every tensor of the quantized checkpoint, in order; what stays float keeps the type that it has in the file."""
     stored: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
@@ -193,19 +263,37 @@ def _stored(
     return stored
 
 
-def _quantized_tensors(job: _Job) -> Iterator[tuple[str, torch.Tensor]]:
-    where = job.source / WEIGHTS_FILE
-    names = job.reader.entries
+def _quantized_tensors(job: _Job, progress: Progress | None) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor of the result, in the order of the float checkpoint, which the layers come in as well."""
+    layers = _layers(job, progress)
     for name in float_shapes(job.info.config):
-        tensor = job.reader.get(name)
-        check_finite(name, tensor, where)
         layer = name.removesuffix(".weight")
-        learned = job.reader.get(layer + _LEARNED) if layer + _LEARNED in names else None
-        scheme = job.plan.get(layer)
-        if scheme is not None and scheme.scheme != "float":
-            yield from to_stored(layer, quantize_layer(layer, tensor, scheme, learned))
-            _log.debug("%s: %s", layer, scheme.scheme)
+        if layer in job.choice.layers and job.choice.layers[layer].scheme != "float":
+            made, tensor = next(layers)
+            assert made == layer
+            yield from to_stored(layer, tensor)
             continue
-        yield name, tensor
+        yield name, _read(job, name)
+        learned = job.learned(layer)
         if learned is not None:
             yield layer + _LEARNED, learned
+
+
+def _layers(job: _Job, progress: Progress | None) -> Iterator[tuple[str, QuantizedTensor]]:
+    if job.choice.needs_text:
+        assert job.calibration is not None
+        recipe = find_recipe(job.choice.recipe)
+        model = load_model(job.source).eval().requires_grad_(False)
+        yield from quantize_with_text(model, job.choice.layers, recipe, job.calibration, progress)
+        return
+    for name, scheme in job.choice.layers.items():
+        if scheme.scheme != "float":
+            weight = _read(job, f"{name}.weight")
+            yield name, quantize_layer(name, weight, scheme, method=job.choice.method, learned_scale=job.learned(name))
+            _log.debug("%s: %s", name, scheme.scheme)
+
+
+def _read(job: _Job, name: str) -> torch.Tensor:
+    tensor = job.reader.get(name)
+    check_finite(name, tensor, job.source / WEIGHTS_FILE)
+    return tensor

@@ -71,8 +71,8 @@ def quantize_absmax(weight_NK: torch.Tensor, scheme: LayerScheme) -> QuantizedTe
     low, high = code_range(scheme)
     codes = torch.empty(weight_NK.shape, dtype=torch.int8)
     scales = torch.empty(scale_shape(weight_NK.shape, scheme), dtype=scale_dtype(scheme))
-    for rows in _row_blocks(weight_NK.shape):
-        block = _widen(weight_NK[rows])
+    for rows in row_blocks(weight_NK.shape):
+        block = widen(weight_NK[rows])
         scale, _ = choose_qparams_affine(
             block,
             MappingType.SYMMETRIC,
@@ -105,8 +105,8 @@ def quantize_with_scales(weight_NK: torch.Tensor, scales: torch.Tensor, scheme: 
     if not bool(torch.isfinite(stored).all()) or not bool((stored.float() >= tiny).all()):
         raise ValueError("learned scales must be positive and finite; train again or remove them")
     codes = torch.empty(weight_NK.shape, dtype=torch.int8)
-    for rows in _row_blocks(weight_NK.shape):
-        codes[rows] = _quantize(_widen(weight_NK[rows]), stored[rows], scheme)
+    for rows in row_blocks(weight_NK.shape):
+        codes[rows] = _quantize(widen(weight_NK[rows]), stored[rows], scheme)
     return _checked(codes, stored, scheme)
 
 
@@ -131,7 +131,12 @@ def _quantize(block: torch.Tensor, scales: torch.Tensor, scheme: LayerScheme) ->
     )
 
 
-def _widen(block: torch.Tensor) -> torch.Tensor:
+def widen(block: torch.Tensor) -> torch.Tensor:
+    """The weights in float32, contiguous.
+
+    Raises:
+        ValueError: they hold NaN or infinity.
+    """
     block = block.to(torch.float32)
     if not bool(torch.isfinite(block).all()):
         raise ValueError("the weights hold NaN or infinity; take another checkpoint or train again with a lower rate")
@@ -153,7 +158,8 @@ def _check_matrix(weight_NK: torch.Tensor, scheme: LayerScheme) -> None:
     scheme.check_width(weight_NK.shape[1])
 
 
-def _row_blocks(shape: torch.Size) -> Iterator[slice]:
+def row_blocks(shape: torch.Size) -> Iterator[slice]:
+    """Rows of a matrix in pieces that bound how much is in float32 at a time."""
     rows, columns = shape
     step = max(1, _BLOCK_ELEMENTS // max(1, columns))
     for start in range(0, rows, step):

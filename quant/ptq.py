@@ -1,6 +1,6 @@
 """Post-training quantization of one layer at a time, and what a plan of many layers amounts to in bytes.
 
-Round to nearest, nothing fitted: QAT (train/) is what makes the numbers good. Knows tensors and names, no folder.
+Knows tensors and names, no folder. What looks at text is quant/calibration.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,12 @@ from typing import Any
 import torch
 
 from model.config import ModelConfig
-from quant.integers import QuantizedTensor, quantize_absmax, quantize_with_scales, scale_dtype, scale_shape
+from quant.integers import QuantizedTensor, quantize_with_scales, scale_dtype, scale_shape
+from quant.methods import DEFAULT_METHOD, TRAINED
 from quant.packing import pack_int4, unpack_int4
+from quant.plan import Choice
 from quant.recipe import LayerScheme
+from quant.scales import quantize_matrix
 
 StoredShapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
@@ -34,6 +37,7 @@ class Summary:
 
     recipe: str
     group_size: int | None
+    method: str  # how codes and scales are chosen
     kinds: tuple[KindSummary, ...]
     exceptions: Mapping[str, str]  # layer name to the reason why it departs from the recipe
     parameters: int
@@ -50,25 +54,26 @@ class Summary:
 
 
 def quantize_layer(
-    name: str, weight_NK: torch.Tensor, scheme: LayerScheme, learned_scale: torch.Tensor | None = None
+    name: str,
+    weight_NK: torch.Tensor,
+    scheme: LayerScheme,
+    learned_scale: torch.Tensor | None = None,
+    *,
+    method: str = DEFAULT_METHOD,
 ) -> QuantizedTensor:
     """One layer's codes and scales.
 
     Args:
         name: for the error message.
         learned_scale: scales from training; they are the grid, or the layer is refused: they are never dropped.
+        method: a method that needs no text, or "trained": round to nearest where there is no learned scale.
 
     Raises:
         ValueError: the weights cannot be quantized, or the learned scales belong to another grid.
     """
-    if learned_scale is not None and scheme.reason is not None:
-        raise ValueError(
-            f"layer {name} has learned scales {list(learned_scale.shape)}, but the recipe keeps it in {scheme.scheme} "
-            f"({scheme.reason}); quantize with the recipe and group size that it was trained for"
-        )
     try:
         if learned_scale is None:
-            return quantize_absmax(weight_NK, scheme)
+            return quantize_matrix(weight_NK, scheme, DEFAULT_METHOD if method == TRAINED else method)
         return quantize_with_scales(weight_NK, learned_scale, scheme)
     except ValueError as error:
         cure = "" if learned_scale is None else "; quantize with the recipe and group size that it was trained for"
@@ -104,33 +109,30 @@ def from_stored(name: str, codes: torch.Tensor, scales: torch.Tensor, scheme: La
 
 
 def summarize(
-    recipe: str,
-    group_size: int | None,
-    config: ModelConfig,
-    plan: Mapping[str, LayerScheme],
-    stored: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
+    choice: Choice, config: ModelConfig, stored: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 ) -> Summary:
-    """Counts what a plan gives.
+    """Counts what a choice gives.
 
     Args:
         stored: every tensor of the checkpoint to be, by `stored_shapes` or as it stands in the float one.
     """
     kinds: dict[tuple[str, str, int, int | None], int] = {}
-    for name, layer in plan.items():
+    for name, layer in choice.layers.items():
         key = (_kind(name), layer.scheme, layer.bits, layer.group_size)
         kinds[key] = kinds.get(key, 0) + 1
     sizes = {"codes": 0, "scales": 0, "weight": 0, "weight_scale": 0}
     for name, (shape, dtype) in stored.items():
         sizes[name.rpartition(".")[2]] += torch.Size(shape).numel() * dtype.itemsize
     return Summary(
-        recipe=recipe,
-        group_size=group_size,
+        recipe=choice.recipe,
+        group_size=choice.group_size,
+        method=choice.method,
         parameters=config.num_parameters,
         kinds=tuple(
             KindSummary(kind=kind, scheme=scheme, bits=bits, group_size=group, layers=layers)
             for (kind, scheme, bits, group), layers in kinds.items()
         ),
-        exceptions={name: layer.reason for name, layer in plan.items() if layer.reason},
+        exceptions={name: layer.reason for name, layer in choice.layers.items() if layer.reason},
         codes_bytes=sizes["codes"],
         scales_bytes=sizes["scales"],
         float_bytes=sizes["weight"] + sizes["weight_scale"],

@@ -4,8 +4,10 @@ Loads no torch. Knows names and shapes of layers; never sees a weight.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any, Literal
 
 SchemeName = Literal["int4-group", "int4-channel", "int8-channel", "float"]
@@ -14,6 +16,7 @@ SCHEME_BITS: dict[SchemeName, int] = {"int4-group": 4, "int4-channel": 4, "int8-
 
 GROUP_MULTIPLE = 32  # XNNPACK's blockwise INT4 kernels (qd8-f32-qb4w) take no other group
 _MAX_NAMES = 8  # layers that an error message lists
+NO_OVERRIDES: Mapping[str, SchemeName] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,15 @@ RECIPES: dict[str, Recipe] = {
         activations="int8-dynamic",
         cache="int8",
     ),
+    # The same report: INT4 symmetric per output channel for accelerators, whose activations and cache are floats.
+    "4w-channel": Recipe(
+        name="4w-channel",
+        weights="int4-channel",
+        embedding="int4-channel",
+        group_size=None,
+        activations="float",
+        cache="float",
+    ),
     "float": Recipe(
         name="float", weights="float", embedding="float", group_size=None, activations="float", cache="float"
     ),
@@ -121,47 +133,61 @@ def check_group_size(group_size: int) -> None:
         )
 
 
-def read_overrides(texts: Sequence[str]) -> dict[str, SchemeName]:
-    """Patterns of layer names and the schemes that they get, from texts "PATTERN=SCHEME".
+def read_overrides(texts: Iterable[str]) -> dict[str, SchemeName]:
+    """Overrides as a user types them, `PATTERN=SCHEME`; one that comes again counts where it stands last.
 
     Raises:
-        ValueError: a text of another form, or an unknown scheme.
+        ValueError: a text without a pattern or with an unknown scheme.
     """
     overrides: dict[str, SchemeName] = {}
     for text in texts:
-        pattern, equals, scheme = (part.strip() for part in text.partition("="))
-        if not pattern or not equals or scheme not in SCHEME_BITS:
-            raise ValueError(
-                f"override {text!r} is not PATTERN=SCHEME, for example 'layers.0.*=int8-channel'; "
-                f"schemes: {', '.join(SCHEME_BITS)}"
-            )
-        overrides[pattern] = scheme
+        pattern, equals, scheme = (part.strip() for part in text.rpartition("="))
+        if not equals or not pattern:
+            raise ValueError(f"override {text!r} is not PATTERN=SCHEME; an example: 'layers.0.*=int8-channel'")
+        overrides.pop(pattern, None)
+        overrides[pattern] = _find_scheme(pattern, scheme)
     return overrides
 
 
+def _find_scheme(pattern: str, scheme: str) -> SchemeName:
+    for name in SCHEME_BITS:
+        if name == scheme:
+            return name
+    near = difflib.get_close_matches(scheme, SCHEME_BITS, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"override {pattern!r} asks for {scheme!r}{hint}; known: {', '.join(SCHEME_BITS)}")
+
+
 def plan_layers(
-    recipe: Recipe, shapes: Mapping[str, tuple[int, int]], group_size: int | None = None
+    recipe: Recipe,
+    shapes: Mapping[str, tuple[int, int]],
+    group_size: int | None = None,
+    overrides: Mapping[str, SchemeName] = NO_OVERRIDES,
 ) -> dict[str, LayerScheme]:
     """Decides the scheme of every weight matrix.
 
     The rule for a width K that the group does not divide: the layer becomes `int8-channel`, and its `reason` says so.
-    Nothing is padded, and nothing falls back to float.
+    Nothing is padded, and nothing falls back to float. An override departs from the rule only by what it says.
 
     Args:
         recipe: one of `RECIPES`.
         shapes: layer name (`embedding`, `layers.0.attention.q_proj`, ..., `head`) to (N rows, K columns). A tied
             model has no `head`.
         group_size: overrides the recipe's.
+        overrides: pattern of layer names (`layers.0.*`, by fnmatch) to scheme; of several that match, the last counts.
 
     Raises:
-        ValueError: an impossible group size, one for a recipe without groups, or one that fits no layer at all.
+        ValueError: an impossible group size, one for a recipe without groups, or one that fits no layer at all; an
+            override that matches no layer, or whose scheme cannot hold one.
     """
-    if group_size is not None and recipe.group_size is None:
-        raise ValueError(f"recipe {recipe.name!r} has no groups; leave out the group size {group_size}")
-    group = recipe.group_size if group_size is None else group_size
-    if group is not None:
-        check_group_size(group)
+    group = _find_group(recipe, group_size, overrides)
     plan = {name: _plan_layer(recipe, name, columns, group) for name, (_, columns) in shapes.items()}
+    for pattern, scheme in overrides.items():
+        matched = [name for name in shapes if fnmatchcase(name, pattern)]
+        if not matched:
+            raise ValueError(_matches_nothing(pattern, shapes))
+        for name in matched:
+            plan[name] = _override(recipe, name, shapes[name][1], group, pattern, scheme)
     if group_size is not None and not any(layer.group_size for layer in plan.values()):
         widths = ", ".join(f"{name}: {shapes[name][1]}" for name in list(shapes)[:_MAX_NAMES])
         raise ValueError(
@@ -170,11 +196,54 @@ def plan_layers(
     return plan
 
 
+def _find_group(recipe: Recipe, group_size: int | None, overrides: Mapping[str, SchemeName]) -> int | None:
+    if overrides and recipe.weights == "float":
+        raise ValueError(f"recipe {recipe.name!r} quantizes nothing, so no layer can depart from it; take another one")
+    by_group = "int4-group" in overrides.values()
+    if group_size is not None and recipe.group_size is None and not by_group:
+        raise ValueError(f"recipe {recipe.name!r} has no groups; leave out the group size {group_size}")
+    group = recipe.group_size if group_size is None else group_size
+    if group is None and by_group:
+        raise ValueError(
+            f"an override asks for int4-group, but recipe {recipe.name!r} has no groups; give a group size"
+        )
+    if group is not None:
+        check_group_size(group)
+    return group
+
+
 def _plan_layer(recipe: Recipe, name: str, columns: int, group: int | None) -> LayerScheme:
-    scheme = recipe.embedding if name == "embedding" else recipe.weights
-    wanted = LayerScheme(scheme=scheme, bits=SCHEME_BITS[scheme], group_size=group if scheme == "int4-group" else None)
+    wanted = _scheme(recipe.embedding if name == "embedding" else recipe.weights, group)
     try:
         wanted.check_width(columns)
     except ValueError as error:
-        return LayerScheme(scheme="int8-channel", bits=SCHEME_BITS["int8-channel"], reason=str(error))
+        return replace(_scheme("int8-channel", None), reason=str(error))
     return wanted
+
+
+def _override(
+    recipe: Recipe, name: str, columns: int, group: int | None, pattern: str, scheme: SchemeName
+) -> LayerScheme:
+    wanted, regular = _scheme(scheme, group), _plan_layer(recipe, name, columns, group)
+    if wanted == replace(regular, reason=None):
+        return regular
+    try:
+        wanted.check_width(columns)
+    except ValueError as error:
+        raise ValueError(f"override {pattern}={scheme}: layer {name} cannot be {scheme}: {error}") from None
+    return replace(wanted, reason=f"override {pattern}")
+
+
+def _scheme(scheme: SchemeName, group: int | None) -> LayerScheme:
+    return LayerScheme(scheme=scheme, bits=SCHEME_BITS[scheme], group_size=group if scheme == "int4-group" else None)
+
+
+def _matches_nothing(pattern: str, shapes: Mapping[str, tuple[int, int]]) -> str:
+    if fnmatchcase("head", pattern):
+        return f"override {pattern!r} matches no layer: this model's head is its table; name 'embedding' for both"
+    near = difflib.get_close_matches(pattern, shapes, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    names = ", ".join(
+        dict.fromkeys(name if "." not in name else f"layers.N.{name.split('.', 2)[2]}" for name in shapes)
+    )
+    return f"override {pattern!r} matches no layer{hint}; layers are {names}"

@@ -111,7 +111,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(write: Write, tmp_path: Path, m
 def test_an_interrupt_leaves_nothing(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write()
 
-    def interrupt(*args: object) -> None:
+    def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("quant.checkpoint.quantize_layer", interrupt)

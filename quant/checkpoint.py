@@ -136,7 +136,7 @@ def quantized_layers(
 ) -> Iterator[tuple[str, QuantizedTensor]]:
     """Name, codes and scales of each layer that `quantize_checkpoint` would write, in memory, one after another.
 
-    `quant.layers.replaced_layer` puts one of them into a float model for as long as it is measured.
+    `quant.layers` puts them into a float model, for as long as they are measured.
 
     Raises:
         ValueError: as `quantize_checkpoint`.

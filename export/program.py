@@ -103,12 +103,22 @@ class Program(nn.Module):
         chunk: the largest T.
         bounded: global layers keep exactly `context` positions and end there.
         cache_dtype: what the recipe says of keys and values.
+        all_positions: logits [1, T, V] of every token, for measuring (evaluation/twin.py); never shipped.
     """
 
-    def __init__(self, model: Transformer, *, context: int, chunk: int, bounded: bool, cache_dtype: CacheDtype) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        context: int,
+        chunk: int,
+        bounded: bool,
+        cache_dtype: CacheDtype,
+        all_positions: bool = False,
+    ) -> None:
         super().__init__()
         config = model.config
-        self.model, self.chunk = model, chunk
+        self.model, self.chunk, self.all_positions = model, chunk, all_positions
         self.table = ExportTable(model.embedding) if isinstance(model.embedding, QuantizedEmbedding) else None
         self.shapes: list[CacheShape] = []  # one a layer
         self.caches = nn.ModuleList()
@@ -130,7 +140,7 @@ class Program(nn.Module):
         x = self.table(tokens) if self.table is not None else self.model.embedding(tokens)
         attends = [attend_with(cache, steps[shape]) for cache, shape in zip(self.caches, self.shapes, strict=True)]
         x = self.model.run_layers(x, self.model.positions(position + offsets_T), attends)
-        return self.model.head(x[:, -1])
+        return self.model.head(x if self.all_positions else x[:, -1])
 
     def _steps(self, position: Tensor, offsets_T: Tensor) -> dict[CacheShape, Step]:
         """Indices, predicate and mask of each cache shape, computed once a call.

@@ -2,26 +2,60 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cli.errors import exit_code
 from cli.progress import TrainProgress, duration
 from cli.report import Result, size
 from cli.terminal import Terminal
 from train.settings import RunSettings
 
+if TYPE_CHECKING:
+    from train.loop import TrainResult
+
 
 def run_training(
-    terminal: Terminal, settings: RunSettings, out: Path, *, base: Path, resume: bool, max_steps: int | None
-) -> Result:
-    """Trains, with a progress line on stderr."""
-    from train.folder import CHECKPOINT_FOLDER
-    from train.loop import train
+    terminal: Terminal,
+    run_file: Path,
+    out: Path | None,
+    *,
+    overrides: tuple[str, ...],
+    resume: bool,
+    max_steps: int | None,
+    dry_run: bool,
+) -> Result | None:
+    """Trains as a run file says, or plans it; None in the processes that leave the last word to the first."""
+    from train.run_file import read_run
+    from train.team import join_team
 
-    display = TrainProgress(terminal)
-    try:
-        result = train(settings, out, base=base, resume=resume, max_steps=max_steps, display=display)
-    finally:
-        display.close()
+    with join_team(exit_code) as team:
+        settings = read_run(run_file, overrides)
+        target = out if out is not None else Path("runs") / settings.name
+        if dry_run:
+            return plan_run(settings, target) if team.is_first else None
+        from train.loop import train
+
+        display = TrainProgress(terminal)
+        try:
+            result = train(
+                settings,
+                target,
+                base=run_file.parent,
+                resume=resume,
+                max_steps=max_steps,
+                display=display,
+                team=team,
+            )
+        finally:
+            display.close()
+        return _report(settings, result) if team.is_first else None
+
+
+def _report(settings: RunSettings, result: "TrainResult") -> Result:
+    """The end of a run, for people and programs."""
+    from train.folder import CHECKPOINT_FOLDER
+
+    out = result.output
     checkpoint = out / CHECKPOINT_FOLDER
     data = {
         "output": str(out),

@@ -4,14 +4,16 @@ Shapes: B sequences, T tokens of a window, C model width, V vocabulary.
 """
 
 import contextlib
+import functools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from model.checkpoint import load_model
 from model.config import ModelConfig
@@ -20,6 +22,8 @@ from quant.fake_quant import is_range
 from train.objective import NextToken, Objective, start_qat
 from train.schedule import learning_rate
 from train.settings import RunSettings
+from train.state import read_tensors
+from train.team import Team
 
 _INIT_STD = 0.02  # Llama's `initializer_range`
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -63,15 +67,41 @@ def start(settings: RunSettings, base: Path) -> tuple[Transformer, Objective]:
     return new_model(settings.model.shape, seed=settings.train.seed), NextToken()
 
 
-def find_device(name: str) -> torch.device:
-    """The device that a run file names.
+def recompute_layers(model: Transformer) -> None:
+    """Lets a backward pass compute each layer's forward again, in place of keeping what is inside it.
+
+    The gradients are the same to the bit where the forward is (arXiv 1604.06174); a step costs one more forward.
+    """
+    for layer in model.layers:
+        layer.forward = functools.partial(_recomputed, layer.forward)
+
+
+def _recomputed(forward: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    if not torch.is_grad_enabled():
+        return forward(*inputs)
+    made: Tensor = checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return made
+
+
+def find_device(name: str, team: Team | None = None) -> torch.device:
+    """The device that a run file names; of several processes on a machine each has its own GPU.
 
     Raises:
-        ValueError: cuda, where there is none.
+        ValueError: cuda, where there is none, or fewer than processes.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError('train.device is "cuda" and torch finds no GPU here; set it to "cpu" or "auto"')
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if team is None or team.size == 1:
+        return torch.device("cuda")
+    if team.local_size > torch.cuda.device_count():
+        raise ValueError(
+            f"{team.local_size} processes were started and torch finds {torch.cuda.device_count()} GPUs here; start as "
+            "many as there are"
+        )
+    torch.cuda.set_device(team.local_rank)
+    return torch.device("cuda", team.local_rank)
 
 
 @contextlib.contextmanager
@@ -85,7 +115,7 @@ def deterministic(device: torch.device, threads: int) -> Iterator[int]:
     """
     memory: Any = torch.utils.deterministic
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
-    torch.set_num_threads(threads or _num_cpus())
+    torch.set_num_threads(threads or num_cpus())
     torch.use_deterministic_algorithms(device.type == "cpu")
     memory.fill_uninitialized_memory = False  # it finds faults of operators, at a price
     try:
@@ -97,7 +127,7 @@ def deterministic(device: torch.device, threads: int) -> Iterator[int]:
         memory.fill_uninitialized_memory = before[2]
 
 
-def _num_cpus() -> int:
+def num_cpus() -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
@@ -108,9 +138,10 @@ class Engine:
     def __init__(self, settings: RunSettings, device: torch.device, *, base: Path = Path()) -> None:
         self.settings, self.device = settings, device
         torch.manual_seed(settings.train.seed)
-        model, self.objective = start(settings, base)
-        self.model = model.to(device)
-        self.objective.to(device)
+        self.model, self.objective = self._start(base)
+        if settings.train.activation_checkpointing:
+            recompute_layers(self.model)
+        self._place()
         self.parameters = dict(self.model.named_parameters())  # a tied table comes once
         optimizer = settings.optimizer
         ranges = [p for name, p in self.parameters.items() if is_range(name)]
@@ -128,6 +159,14 @@ class Engine:
             eps=optimizer.eps,
             fused=True,
         )
+
+    def _start(self, base: Path) -> tuple[Transformer, Objective]:
+        return start(self.settings, base)
+
+    def _place(self) -> None:
+        """Puts model and objective where they compute."""
+        self.model.to(self.device)
+        self.objective.to(self.device)
 
     def step(self, batch: Tensor, step: int) -> dict[str, float]:
         """One step of the optimizer.
@@ -149,11 +188,11 @@ class Engine:
         self.optimizer.zero_grad(set_to_none=True)
         for piece in pieces:
             share = self.loss(piece.to(self.device)) / len(pieces)
-            loss += float(share.detach())
+            loss += self._sum(float(share.detach()))
             if not math.isfinite(loss):
                 raise FloatingPointError("the loss is not finite")
             share.backward()
-        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), optimizer.clip))
+        norm = self._clip()
         if not math.isfinite(norm):
             raise FloatingPointError("the gradient is not finite")
         rate = learning_rate(optimizer, step, loop.steps)
@@ -167,6 +206,19 @@ class Engine:
         with self._precision():
             return self.objective.loss(self.model, batch)
 
+    def figures(self, batch: Tensor) -> dict[str, float]:
+        """What an evaluation prints of a batch int64 [B, T + 1], each a mean over positions."""
+        found = self.objective.figures(self.model, batch.to(self.device))
+        return {name: float(value) for name, value in found.items()}
+
+    def _sum(self, share: float) -> float:
+        """The loss of all processes, of which this one has computed a share."""
+        return share
+
+    def _clip(self) -> float:
+        """Scales the gradient down to its bound; returns its 2-norm before."""
+        return float(nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.optimizer.clip))
+
     def evaluate(self, batches: Iterable[Tensor]) -> tuple[dict[str, float], int]:
         """The objective's figures over batches of int64 [B, T + 1] without a gradient, and the tokens scored."""
         totals: dict[str, float] = {}
@@ -175,8 +227,8 @@ class Engine:
         with torch.no_grad(), self._precision():
             for batch in batches:
                 count = batch[:, 1:].numel()
-                for name, value in self.objective.figures(self.model, batch.to(self.device)).items():
-                    totals[name] = totals.get(name, 0.0) + float(value) * count
+                for name, value in self.figures(batch).items():
+                    totals[name] = totals.get(name, 0.0) + value * count
                 tokens += count
         return {name: total / tokens for name, total in totals.items()}, tokens
 
@@ -196,6 +248,19 @@ class Engine:
         if self.device.type == "cuda":
             state["random.cuda"] = torch.cuda.get_rng_state(self.device)
         return state
+
+    def restore_from(self, folder: Path) -> None:
+        """Takes up a state on disk, of however many processes it is.
+
+        Raises:
+            ValueError: the state is of another model.
+        """
+        self.restore(read_tensors(folder))
+
+    @contextlib.contextmanager
+    def whole_model(self) -> Iterator[Transformer]:
+        """The model with all its weights here, for the time of the block."""
+        yield self.model
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes up what `tensors` gave.

@@ -50,7 +50,7 @@ def write_trained(
     """
     config = settings.model.shape
     dtype = getattr(torch, settings.train.checkpoint_dtype)
-    weights = model.state_dict()
+    weights = dict(model.named_parameters())
     scales = learned_scales(model)
     names = float_shapes(config)
     begun = settings.model.checkpoint
@@ -68,7 +68,8 @@ def write_trained(
             learned_scales=bool(scales),
             trained_for=qat_plan(settings)[2] if settings.objective == "qat" else None,
         )
-        tensors = ((name, weights[name].to(dtype)) for name in names)
+        # Copies: what numpy has seen of a tensor's memory cannot be given back, as sharded weights are.
+        tensors = ((name, weights[name].detach().to(dtype, copy=True)) for name in names)
         write_checkpoint(partial, info, itertools.chain(tensors, scales.items()))
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from model.transformer import Transformer
+from train.settings import RunSettings
+from train.tokens import TokenSet
 
 _HEAD_POSITIONS = 256  # logits of so many positions are in memory at once
 _SECONDS_A_LINE = 5.0
@@ -31,6 +33,17 @@ class HeldOut:
     @property
     def bits_per_byte(self) -> float:
         return self.nats / math.log(2) / self.bytes
+
+
+def held_out_windows(settings: RunSettings, tokens: TokenSet) -> list[Tensor]:
+    """The first held-out tokens as batches of int64 [B, T + 1]."""
+    stream, loop = tokens.held_out, settings.train
+    if stream is None:
+        return []
+    length = min(loop.window, stream.tokens - 1)
+    count = max(1, min(loop.evaluate_tokens, stream.tokens - 1) // length)
+    rows = torch.stack([stream.window(i * length, length + 1) for i in range(count)])
+    return list(rows.split(max(1, loop.micro_batch // length)))
 
 
 def score_documents(

@@ -1,19 +1,16 @@
 """A training run in its folder: prepare, resume, step, evaluate, save, and at the end a checkpoint to quantize."""
 
-import math
-import platform
-import sys
+import contextlib
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from model.errors import EnvironmentFault
-from train.engine import Engine, deterministic, find_device
+from train.circumstances import circumstances
+from train.display import Display, Silent
+from train.engine import Engine, deterministic, find_device, num_cpus
 from train.finish import score_checkpoint, write_trained
 from train.folder import (
     CHECKPOINT_FOLDER,
@@ -29,23 +26,18 @@ from train.folder import (
     remove_half_written,
     write_run,
 )
+from train.held_out import held_out_windows
 from train.lock import folder_lock
 from train.metrics import Metrics, read_metrics
+from train.objective import Objective
 from train.order import DataOrder
 from train.plot import write_plot
 from train.run_file import check_resumable
 from train.settings import RunSettings
-from train.state import State, load_newest, save_state
+from train.state import find_newest
+from train.steps import Steps
+from train.team import Team
 from train.tokens import TokenSet, prepare_tokens
-
-
-class Display(Protocol):
-    """Who shows a run to a person."""
-
-    def step(self, record: dict[str, Any], *, steps: int) -> None: ...
-    def evaluated(self, record: dict[str, Any]) -> None: ...
-    def saved(self, step: int, path: Path) -> None: ...
-    def note(self, line: str) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +56,7 @@ def train(
     resume: bool = False,
     max_steps: int | None = None,
     display: Display,
+    team: Team | None = None,
 ) -> TrainResult:
     """Trains a model in the folder `out`, or goes on with the run that is there.
 
@@ -71,6 +64,7 @@ def train(
         base: the folder that relative paths of the run file start from.
         resume: go on from the newest whole state; with nothing there, begin.
         max_steps: stop after this step; the schedule stays that of the whole run.
+        team: the processes that train together, each of which calls this; None: this one alone.
 
     Raises:
         ValueError: bad input, another run's folder, or a loss that is not finite (the states on disk stay).
@@ -78,211 +72,157 @@ def train(
     """
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}; it must be at least 1")
-    device = find_device(settings.train.device)
+    team = Team() if team is None else team
+    display = display if team.is_first else Silent()
+    device = find_device(settings.train.device, team)
     steps = settings.train.steps
     last = steps if max_steps is None else min(max_steps, steps)
-    refuse_foreign(out)  # before a lock is put there
-    with folder_lock(out):
-        run = find_run(out, resume)
-        if run is not None:
-            for line in check_resumable(run["settings"], settings.to_json()):
-                display.note(line)
-        elif resume:
-            display.note(f"there is no run in {out} yet: beginning at step 1")
-        remove_half_written(out)
-        done = find_done(out)
-        if done is not None:
-            display.note("this run is finished already")
-            if not (out / PLOT_FILE).is_file():
-                _plot(settings, out, display)
-            return TrainResult(output=out, step=steps, steps=steps, done=done)
-        with deterministic(device, settings.train.threads) as threads:
-            reached = _train(settings, out, base, run, last, device, threads, display)
-        return TrainResult(output=out, step=reached, steps=steps, done=find_done(out))
+    with contextlib.ExitStack() as held:
+        if team.is_first:
+            refuse_foreign(out)  # before a lock is put there
+            held.enter_context(folder_lock(out))
+        run, done = team.from_first(lambda: _open(settings, out, resume, display))
+        if done is None:
+            # All of the machine's processors for one process; a share of them for one of several.
+            own = settings.train.threads or (max(1, num_cpus() // team.local_size) if team.size > 1 else 0)
+            with deterministic(device, own) as threads:
+                reached = _Run(settings, out, base, device, threads, display, team).train(run, last)
+            done = find_done(out) if team.is_first else None
+        else:
+            reached = steps
+        return TrainResult(output=out, step=reached, steps=steps, done=done)
 
 
-def _train(
-    settings: RunSettings,
-    out: Path,
-    base: Path,
-    run: dict[str, Any] | None,
-    last: int,
-    device: torch.device,
-    threads: int,
-    display: Display,
-) -> int:
-    """From the text to step `last`, and to the checkpoint if that is the run's last one; returns the step reached."""
-    tokens = prepare_tokens(
-        settings.data,
-        settings.tokenizer,
-        vocab_size=settings.model.shape.vocab_size,
-        folder=out / TOKENS_FOLDER if settings.data.tokens is None else base / settings.data.tokens,
-        base=base,
-        progress=display.note,
-    )
-    order = DataOrder(settings.train, tokens=tokens.train.tokens, window=tokens.train.window)
-    held_out = _held_out_windows(settings, tokens)
-    engine = Engine(settings, device, base=base)
-    facts = {"settings": settings.to_json(), "tokens_sha256": tokens.sha256, "threads": threads}
-    if run is None:
-        write_run(out, facts)
-    start = 0 if run is None else _restore(engine, run, facts, out, display)
-    engine.objective.prepare(
-        (order.batch(step) for step in range(start + 1, last + 1)),
-        total=max(0, last - start) * settings.train.batch_tokens,
-        progress=display.note,
-    )
-    with Metrics.open(out / METRICS_FILE, keep_to_step=None if run is None else start) as metrics:
-        event = {"event": "start" if run is None else "resume", "after_step": start}
-        metrics.write(event | _circumstances(settings, tokens, device, threads))
-        try:
-            _Loop(settings, out, engine, order, held_out, metrics, display, facts).run(start, last)
-            if last == settings.train.steps:
-                metrics.write(_finish(settings, out, base, engine, tokens, device, display))
-        except (KeyboardInterrupt, SystemExit, EnvironmentFault):  # Ctrl-C, SIGTERM, a full disk
-            display.note(f"{describe_newest(out)}; go on with --resume")
-            raise
-    _plot(settings, out, display)
-    return max(start, last)
+def _open(
+    settings: RunSettings, out: Path, resume: bool, display: Display
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What run.json says of a run that goes on, and the last record of one that is finished."""
+    run = find_run(out, resume)
+    if run is not None:
+        for line in check_resumable(run["settings"], settings.to_json()):
+            display.note(line)
+    elif resume:
+        display.note(f"there is no run in {out} yet: beginning at step 1")
+    remove_half_written(out)
+    done = find_done(out)
+    if done is not None:
+        display.note("this run is finished already")
+        if not (out / PLOT_FILE).is_file():
+            _plot(settings, out, display)
+    return run, done
 
 
-def _restore(engine: Engine, run: dict[str, Any], facts: dict[str, Any], out: Path, display: Display) -> int:
-    """Takes up the newest whole state of a run; returns its step, 0 where none was saved.
-
-    Raises:
-        ValueError: the text has changed, or every state is damaged.
-    """
-    if run["tokens_sha256"] != facts["tokens_sha256"]:
-        raise ValueError(
-            f"the text of this run has changed since it began; restore it, or start another run than {out}"
-        )
-    state = load_newest(out / STATES_FOLDER, display.note)
-    if state is None:
-        display.note("no state was saved yet: beginning at step 1")
-        return 0
-    engine.restore(state.tensors)
-    before, now = state.facts.get("threads"), facts["threads"]
-    if before != now:
-        display.note(f"this run had {before} threads and has {now} now: the last bits may differ")
-    return state.step
-
-
-class _Loop:
-    """The steps between a state and the last one wanted."""
+class _Run:
+    """From the text to the last step, and to the checkpoint."""
 
     def __init__(
         self,
         settings: RunSettings,
         out: Path,
-        engine: Engine,
-        order: DataOrder,
-        held_out: list[Tensor],
-        metrics: Metrics,
+        base: Path,
+        device: torch.device,
+        threads: int,
         display: Display,
-        facts: dict[str, Any],
+        team: Team,
     ) -> None:
-        self._settings, self._out, self._engine, self._order = settings, out, engine, order
-        self._held_out, self._metrics, self._display, self._facts = held_out, metrics, display, facts
+        self._settings, self._out, self._base, self._device = settings, out, base, device
+        self._threads, self._display, self._team = threads, display, team
 
-    def run(self, start: int, last: int) -> None:
-        loop = self._settings.train
-        if start >= last:
-            self._display.note(f"step {start} is reached already")
-        for step in range(start + 1, last + 1):
-            self._step(step, last)
-            if step == last or (loop.evaluate_every and step % loop.evaluate_every == 0):
-                self._evaluate(step)
-            if step == last or step % loop.save_every == 0:
-                self._save(step)
+    def train(self, run: dict[str, Any] | None, last: int) -> int:
+        """To step `last`, and to the checkpoint if that is the run's last one; returns the step reached."""
+        settings, out, display, team = self._settings, self._out, self._display, self._team
+        tokens = team.first_then_others(self._tokens)
+        order = DataOrder(settings.train, tokens=tokens.train.tokens, window=tokens.train.window)
+        facts = {"settings": settings.to_json(), "tokens_sha256": tokens.sha256, "threads": self._threads}
+        facts |= {"processes": team.size} if team.size > 1 else {}
+        found = None if run is None else team.from_first(lambda: self._newest(run, facts))
+        start = 0 if found is None else found["step"]
+        engine = self._engine(order, start, last)
+        if run is None and team.is_first:
+            write_run(out, facts)
+        if found is not None:
+            engine.restore_from(Path(found["path"]))
+        with contextlib.ExitStack() as opened:
+            metrics = None
+            if team.is_first:
+                metrics = opened.enter_context(Metrics.open(out / METRICS_FILE, keep_to_step=start if run else None))
+                event = {"event": "start" if run is None else "resume", "after_step": start}
+                metrics.write(event | circumstances(settings, tokens, self._device, self._threads, team.size))
+            try:
+                with team.together():
+                    Steps(
+                        settings, out, engine, order, held_out_windows(settings, tokens), metrics, display, facts, team
+                    ).run(start, last)
+                    if last == settings.train.steps:
+                        self._finish(engine, tokens, metrics)
+            except (KeyboardInterrupt, SystemExit, EnvironmentFault) as error:  # Ctrl-C, SIGTERM, a full disk
+                if not isinstance(error, SystemExit) or error.code != 1:  # 1: another process has failed and says why
+                    display.note(f"{describe_newest(out)}; go on with --resume")
+                raise
+        if team.is_first:
+            _plot(settings, out, display)
+        return max(start, last)
 
-    def _step(self, step: int, last: int) -> None:
-        loop, began = self._settings.train, monotonic()
-        try:
-            figures = self._engine.step(self._order.batch(step), step)
-        except FloatingPointError as error:
-            raise self._diverged(step, str(error)) from None
-        seconds = monotonic() - began
-        record = (
-            {"step": step}
-            | figures
-            | {
-                "tokens": step * loop.batch_tokens,
-                "tokens_per_second": round(loop.batch_tokens / seconds, 1),
-                "seconds": round(seconds, 3),
-            }
-        )
-        self._metrics.write(record)
-        self._display.step(record, steps=last)
-
-    def _evaluate(self, step: int) -> None:
-        if not self._held_out:
-            return
-        figures, tokens = self._engine.evaluate(self._held_out)
-        if not all(math.isfinite(value) for value in figures.values()):
-            raise self._diverged(step, "the held-out loss is not finite")
-        record = {"step": step, "held_out_tokens": tokens} | {f"held_out_{k}": v for k, v in figures.items()}
-        self._metrics.write(record)
-        self._display.evaluated(record)
-
-    def _save(self, step: int) -> None:
-        if not self._engine.is_finite():
-            raise self._diverged(step, "a weight is not finite")
-        state = State(step=step, tensors=self._engine.tensors(), facts=self._facts)
-        path = save_state(self._out / STATES_FOLDER, state, keep=self._settings.train.keep)
-        self._display.saved(step, path)
-
-    def _diverged(self, step: int, what: str) -> ValueError:
-        return ValueError(
-            f"{what} at step {step}; {describe_newest(self._out)}. Start another run with a lower optimizer.lr or a "
-            "longer warm-up"
+    def _tokens(self) -> TokenSet:
+        settings = self._settings
+        return prepare_tokens(
+            settings.data,
+            settings.tokenizer,
+            vocab_size=settings.model.shape.vocab_size,
+            folder=self._out / TOKENS_FOLDER if settings.data.tokens is None else self._base / settings.data.tokens,
+            base=self._base,
+            progress=self._display.note,
         )
 
+    def _newest(self, run: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any] | None:
+        """Step and path of the newest whole state of a run, None where none was saved.
 
-def _held_out_windows(settings: RunSettings, tokens: TokenSet) -> list[Tensor]:
-    """The first held-out tokens as batches of int64 [B, T + 1]."""
-    stream, loop = tokens.held_out, settings.train
-    if stream is None:
-        return []
-    length = min(loop.window, stream.tokens - 1)
-    count = max(1, min(loop.evaluate_tokens, stream.tokens - 1) // length)
-    rows = torch.stack([stream.window(i * length, length + 1) for i in range(count)])
-    return list(rows.split(max(1, loop.micro_batch // length)))
+        Raises:
+            ValueError: the text has changed, or every state is damaged.
+        """
+        if run["tokens_sha256"] != facts["tokens_sha256"]:
+            raise ValueError(
+                f"the text of this run has changed since it began; restore it, or start another run than {self._out}"
+            )
+        found = find_newest(self._out / STATES_FOLDER, self._display.note)
+        if found is None:
+            self._display.note("no state was saved yet: beginning at step 1")
+            return None
+        for what, least in (("threads", None), ("processes", 1)):
+            before, now = found.facts.get(what, least), facts.get(what, least)
+            if before != now:
+                self._display.note(f"this run had {before} {what} and has {now} now: the last bits may differ")
+        return {"step": found.step, "path": str(found.path)}
 
+    def _engine(self, order: DataOrder, start: int, last: int) -> Engine:
+        def prepare(objective: Objective) -> None:
+            objective.prepare(
+                (order.batch(step) for step in range(start + 1, last + 1)),
+                total=max(0, last - start) * self._settings.train.batch_tokens,
+                progress=self._display.note,
+            )
 
-def _circumstances(settings: RunSettings, tokens: TokenSet, device: torch.device, threads: int) -> dict[str, Any]:
-    """What a figure of this run depends on beside its settings."""
-    return {
-        "run": settings.name,
-        "parameters": settings.model.shape.num_parameters,
-        "train_tokens": tokens.train.tokens,
-        "train_bytes": tokens.train.bytes,
-        "held_out_tokens": 0 if tokens.held_out is None else tokens.held_out.tokens,
-        "tokens_sha256": tokens.sha256,
-        "python": sys.version.split()[0],
-        "versions": {name: metadata.version(name) for name in ("torch", "numpy", "tokenizers")},
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": threads,
-    }
+        if self._team.size > 1:
+            from train.sharded_engine import ShardedEngine  # loads torch.distributed
 
+            return ShardedEngine(self._settings, self._device, base=self._base, team=self._team, prepare=prepare)
+        engine = Engine(self._settings, self._device, base=self._base)
+        prepare(engine.objective)
+        return engine
 
-def _finish(
-    settings: RunSettings,
-    out: Path,
-    base: Path,
-    engine: Engine,
-    tokens: TokenSet,
-    device: torch.device,
-    display: Display,
-) -> dict[str, Any]:
-    """Writes the checkpoint and measures it; returns the last record of the metrics."""
-    folder = out / CHECKPOINT_FOLDER
-    write_trained(settings, engine.model, tokens, folder, (out / RUN_FILE).read_bytes(), base=base)
-    return {"event": "done", "after_step": settings.train.steps} | score_checkpoint(
-        settings, folder, tokens, device=device, progress=display.note
-    )
+    def _finish(self, engine: Engine, tokens: TokenSet, metrics: Metrics | None) -> None:
+        """Writes the checkpoint and measures it."""
+        settings, folder = self._settings, self._out / CHECKPOINT_FOLDER
+        facts = (self._out / RUN_FILE).read_bytes()
+        with engine.whole_model() as model:
+            self._team.from_first(lambda: write_trained(settings, model, tokens, folder, facts, base=self._base))
+
+        def score() -> None:
+            record = score_checkpoint(settings, folder, tokens, device=self._device, progress=self._display.note)
+            assert metrics is not None
+            metrics.write({"event": "done", "after_step": settings.train.steps} | record)
+
+        self._team.from_first(score)
 
 
 def _plot(settings: RunSettings, out: Path, display: Display) -> None:

@@ -71,12 +71,13 @@ class SelfDistillation:
 
     def __init__(self, settings: RunSettings, teacher: Transformer | None, cache: TeacherCache | None = None) -> None:
         assert settings.distill is not None
-        self._distill, self._teacher, self._cache = settings.distill, teacher, cache
+        self.teacher = teacher
+        self._distill, self._cache = settings.distill, cache
         self._positions = settings.train.micro_batch
 
     def to(self, device: torch.device) -> None:
-        if self._teacher is not None:
-            self._teacher.to(device)
+        if self.teacher is not None:
+            self.teacher.to(device)
 
     def prepare(self, steps: Iterable[Tensor], *, total: int, progress: Callable[[str], None]) -> None:
         if self._cache is not None:
@@ -106,16 +107,16 @@ class SelfDistillation:
         return self._cache.targets(tokens_BT, temperature=self._distill.temperature)
 
     def _ask(self, tokens_BT: Tensor) -> Head:
-        assert self._teacher is not None
+        assert self.teacher is not None
         with torch.no_grad():
-            weight_VC = self._teacher.head.weight
-            return Head(self._teacher.hidden(tokens_BT.to(weight_VC.device)).flatten(0, 1), weight_VC)
+            weight_VC = self.teacher.head.weight
+            return Head(self.teacher.hidden(tokens_BT.to(weight_VC.device)).flatten(0, 1), weight_VC)
 
     def figures(self, model: Transformer, batch: Tensor) -> dict[str, Tensor]:
         """The next-token loss, and the KL divergence from the teacher's distribution in nats."""
         student, targets, chunk = student_head(model, batch), batch[:, 1:].flatten(), self._distill.chunk
         figures = {"loss": chunked_cross_entropy(student, targets, chunk=chunk)}
-        if self._teacher is not None:
+        if self.teacher is not None:
             teacher = self._ask(batch[:, :-1])
             figures["kl"] = distillation_loss(student, teacher, None, temperature=1.0, cross_entropy=0.0, chunk=chunk)
         return figures

@@ -84,7 +84,15 @@ def check_resumable(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
 
 
 # What a resumed run may change: how often it looks and saves, and with a printed line what moves the last bits.
-_FREE = {"name", "train.evaluate_every", "train.evaluate_tokens", "train.save_every", "train.keep", "data.tokens"}
+_FREE = {
+    "name",
+    "data.tokens",
+    "train.activation_checkpointing",
+    "train.evaluate_every",
+    "train.evaluate_tokens",
+    "train.keep",
+    "train.save_every",
+}
 _LAST_BITS = {"train.threads", "train.device", "train.micro_batch_tokens"}
 
 

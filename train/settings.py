@@ -196,6 +196,7 @@ class LoopSettings:
     final_steps: int = 0
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products; weights are always float32
+    activation_checkpointing: bool = False  # keep each layer's input only, and compute the layer again going back
     device: str = "cpu"  # cpu, cuda, or auto: cuda where there is one
     threads: int = 0  # of the CPU; 0: as many as it has. The last bits of a run depend on it
     evaluate_every: int = 100  # steps; 0: at the end only

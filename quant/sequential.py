@@ -40,6 +40,7 @@ class _Batch:
     x_BTC: Tensor
 
 
+@torch.no_grad()
 def quantize_with_text(
     model: Transformer,
     plan: Mapping[str, LayerScheme],
@@ -63,15 +64,14 @@ def quantize_with_text(
     """
     walk = _Walk(model, plan, recipe, documents)
     say = progress or (lambda line: None)
-    with torch.inference_mode():
-        say(f"calibrating on {walk.tokens:,} tokens of {len(documents):,} documents")
-        yield from walk.table()
-        walk.embed()
-        for i in range(model.config.num_layers):
-            yield from walk.layer(i)
-            say(f"layer {i + 1} of {model.config.num_layers} is quantized")
-        if not model.config.tied:
-            yield from walk.head()
+    say(f"calibrating on {walk.tokens:,} tokens of {len(documents):,} documents")
+    yield from walk.table()
+    walk.embed()
+    for i in range(model.config.num_layers):
+        say(f"layer {i + 1} of {model.config.num_layers}")
+        yield from walk.layer(i)
+    if not model.config.tied:
+        yield from walk.head()
 
 
 class _Walk:

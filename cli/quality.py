@@ -40,6 +40,16 @@ from cli.terminal import Terminal
 @click.option(
     "--trained-on", type=PATH, multiple=True, help="The documents.jsonl (or run) that the THINGs come from, to warn by."
 )
+@click.option(
+    "--twin",
+    "twins",
+    metavar="QUANTIZED",
+    type=PATH,
+    multiple=True,
+    help="A package's quantized checkpoint: run whole chunks through a twin program, proved equal first.",
+)
+@click.option("--lm-eval", metavar="TASK", multiple=True, help="A task of lm-evaluation-harness.")
+@click.option("--lm-eval-path", type=PATH, help="A folder with task files (YAML) of your own for it.")
 @json_option
 @click.pass_obj
 def evaluate(terminal: Terminal, as_json: bool, things: tuple[Path, ...], **options: Any) -> None:
@@ -48,8 +58,8 @@ def evaluate(terminal: Terminal, as_json: bool, things: tuple[Path, ...], **opti
     Perplexity, bits per byte, KL to the float checkpoint, how often the first choice is the same, and accuracy, each
     with a 95 % interval. A package is run by the program that it ships.
     """
-    if not (options["text"] or options["tasks"]):
-        raise click.UsageError("there is nothing to score: give --text or --tasks")
+    if not (options["text"] or options["tasks"] or options["lm_eval"]):
+        raise click.UsageError("there is nothing to score: give --text, --tasks or --lm-eval")
     from evaluation.evaluate import evaluate_things
 
     found = evaluate_things(things, progress=terminal.log, **options)

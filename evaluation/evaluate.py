@@ -1,6 +1,7 @@
 """Scores things on a text and on tasks: the same code, the same tokens, the same resamples for all of them."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from evaluation.text import Text, find_list, read_text
 from evaluation.things import Thing, find_reference, open_things, short_names
 from evaluation.tokens import TokenStream, tokenize
 from evaluation.trained_on import find_overlap
+from model.errors import EnvironmentFault
 from model.tokenizer import load_tokenizer
 from model.tokenizer_readers import Tokenizer
 
@@ -31,6 +33,9 @@ def evaluate_things(
     delimiter: str = DELIMITER,
     reference: Path | None = None,
     trained_on: Sequence[Path] = (),
+    twins: Sequence[Path] = (),
+    lm_eval: Sequence[str] = (),
+    lm_eval_path: Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Scores all things on the same tokens.
@@ -44,14 +49,19 @@ def evaluate_things(
         reference: what KL and agreement compare with; if it is none of the things it is scored first. By default the
             first float checkpoint that was not itself trained for a recipe.
         trained_on: lists of training documents (or folders with one) that belong to all things.
+        twins: quantized checkpoints of packages that are to be run by a twin (evaluation/twin.py).
+        lm_eval: tasks of lm-evaluation-harness, its own or of the files in `lm_eval_path`.
         progress: receives a line every few seconds, and each note and warning as it arises.
 
     Raises:
         ValueError: nothing to score, a thing, text or list that cannot be read, or things that cannot be compared.
-        GateError: a package is not what its manifest says.
+        GateError: a package is not what its manifest says, or a twin is not the same program.
+        EnvironmentFault: lm_eval is missing, or the data of one of its tasks.
     """
-    if text is None and not tasks:
+    if text is None and not tasks and not lm_eval:
         raise ValueError("there is nothing to score; give a text or tasks")
+    if lm_eval:
+        check_harness()
     if max_tokens < 2:
         raise ValueError(f"max_tokens is {max_tokens}; at least 2 are needed (one given, one scored)")
     lists = [find_list(place) for place in trained_on]
@@ -60,12 +70,14 @@ def evaluate_things(
     with contextlib.ExitStack() as stack:
         opened = open_things(things, stack, reference=reference)
         job = _Job(opened, find_reference(opened, reference), progress or (lambda line: None))
+        job.use_twins(twins)
         if found is not None:
             job.score_text(found, lists, max_tokens)
         names = [str(Path(name).with_suffix("")) for name in short_names(tasks)]
         for name, given in zip(names, questions, strict=True):
-            room = min(thing.most_tokens for thing in opened)
-            job.score_task(encode_task(name, given, job.tokenizer, room=room, delimiter=delimiter))
+            job.score_task(encode_task(name, given, job.tokenizer, room=job.room, delimiter=delimiter))
+        if lm_eval:
+            job.run_harness(lm_eval, lm_eval_path, limit_questions)
         return job.result()
 
 
@@ -74,16 +86,31 @@ class _Job:
 
     def __init__(self, opened: Sequence[Thing], reference: int | None, progress: Progress) -> None:
         self.tokenizer: Tokenizer = load_tokenizer(opened[0].folder, opened[0].spec)
-        self._opened, self._reference, self._progress = opened, reference, progress
+        self._opened, self._reference, self._progress = list(opened), reference, progress
         self._notes: list[str] = []
         self._facts: TextFacts | None = None
         self._scores = [_unscored(thing) for thing in opened]
+
+    @property
+    def room(self) -> int:
+        """The most tokens of a question, the same for every thing."""
+        return min(thing.most_tokens for thing in self._opened)
+
+    def use_twins(self, checkpoints: Sequence[Path]) -> None:
+        """Runs each package that was made of one of these checkpoints by a twin, once that is proved to be one."""
+        from evaluation.twin import find_package, swap_in_twin
+
+        for checkpoint in checkpoints:
+            i = find_package(self._opened, checkpoint)
+            self._opened[i], note = swap_in_twin(self._opened[i], checkpoint, self.tokenizer, progress=self._progress)
+            self._scores[i] = _unscored(self._opened[i])
+            self._note([note])
 
     def score_text(self, text: Text, lists: Sequence[Path], max_tokens: int) -> None:
         """Scores the documents, after all that can be said of them beforehand."""
         cut = min([max_tokens, *(thing.room for thing in self._opened if thing.room is not None)])
         stream = tokenize(text.documents, self.tokenizer, max_tokens=cut)
-        self._facts = _facts(text, stream, cut)
+        self._facts = text_facts(text, stream, cut)
         self._note(_context_notes(self._opened, stream, max_tokens, cut))
         runs = []
         for i, thing in enumerate(self._opened):
@@ -104,6 +131,16 @@ class _Job:
             found = score_task(task, thing.scorer, label=f"{thing.name}: {task.name}", progress=self._progress)
             self._scores[i] = replace(self._scores[i], tasks=(*self._scores[i].tasks, found))
 
+    def run_harness(self, tasks: Sequence[str], folder: Path | None, limit: int | None) -> None:
+        """Runs tasks of lm-evaluation-harness with every thing."""
+        from evaluation.harness import ThingLM, run_tasks
+
+        for i, thing in enumerate(self._opened):
+            model = ThingLM(
+                thing.scorer, self.tokenizer, thing.spec, room=self.room, label=thing.name, progress=self._progress
+            )
+            self._scores[i] = replace(self._scores[i], harness=run_tasks(model, tasks, folder=folder, limit=limit))
+
     def result(self) -> Evaluation:
         """All of it."""
         return Evaluation(
@@ -118,6 +155,18 @@ class _Job:
         for line in lines:
             self._notes.append(line)
             self._progress(f"note: {line}")
+
+
+def check_harness() -> None:
+    """Whether lm-evaluation-harness is here.
+
+    Raises:
+        EnvironmentFault: it is not; the message has the command that installs it.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise EnvironmentFault(
+            'lm-evaluation-harness is missing, which runs its tasks: pip install "pocketlm[eval]" (or lm_eval==0.4.13)'
+        )
 
 
 def _unscored(thing: Thing) -> ThingScores:
@@ -135,7 +184,8 @@ def _unscored(thing: Thing) -> ThingScores:
     )
 
 
-def _facts(text: Text, stream: TokenStream, cut: int) -> TextFacts:
+def text_facts(text: Text, stream: TokenStream, cut: int) -> TextFacts:
+    """What was scored, cut at so many tokens."""
     return TextFacts(
         source=text.source,
         protocol=text.protocol,

@@ -59,12 +59,12 @@ class PackageScorer:
     overwritten, so that the choices of one question share its prompt.
 
     Args:
-        runner: over the program; nobody else may use it meanwhile.
+        runner: over the program; between two calls it may be used otherwise only if `forget` follows.
         safe: how many positions can be written before the smallest ring overwrites the first one.
     """
 
     def __init__(self, runner: PteRunner, *, vocab_size: int, safe: int) -> None:
-        self._runner, self._safe = runner, safe
+        self.runner, self._safe = runner, safe
         self._rows = block_rows(vocab_size)
         self._cached: list[int] = []
 
@@ -73,15 +73,19 @@ class PackageScorer:
         at = self._shared(ids[:start])
         self._cached = list(ids[:at])
         if at < start:
-            self._runner.prefill(ids[at:start], at)
+            self.runner.prefill(ids[at:start], at)
             self._cached = list(ids[:start])
         block: list[Tensor] = []
         for position in range(start, len(ids)):
-            block.append(self._runner.logits(ids[position : position + 1], position))
+            block.append(self.runner.logits(ids[position : position + 1], position))
             self._cached.append(ids[position])
             if len(block) == self._rows or position + 1 == len(ids):
                 yield torch.stack(block)
                 block = []
+
+    def forget(self) -> None:
+        """The cache holds something else now."""
+        self._cached = []
 
     def _shared(self, prompt: Sequence[int]) -> int:
         if len(self._cached) > self._safe:

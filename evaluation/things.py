@@ -43,7 +43,8 @@ class Thing:
     scorer: Scorer
     trained_lists: tuple[Path, ...] = ()  # that its place tells of
     is_trained_for: bool = False  # float weights that were trained under fake quantization
-    manifest: Manifest | None = None
+    manifest: Manifest | None = None  # of a package, and the program file
+    program: Path | None = None
 
     @property
     def is_float(self) -> bool:
@@ -120,7 +121,7 @@ def open_thing(path: Path, name: str, stack: contextlib.ExitStack) -> Thing:
 
 def short_names(paths: Sequence[Path]) -> list[str]:
     """The last parts of each path, as many as tell all of them apart."""
-    for count in range(1, max(len(path.parts) for path in paths) + 1):
+    for count in range(1, max((len(path.parts) for path in paths), default=0) + 1):
         names = ["/".join(path.parts[-count:]) for path in paths]
         if len(set(names)) == len(names):
             return names
@@ -178,6 +179,7 @@ def _package(path: Path, name: str, stack: contextlib.ExitStack) -> Thing:
         context=manifest.context,
         scorer=shipped_scorer(package),
         manifest=manifest,
+        program=program,
     )
 
 

@@ -8,13 +8,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p .ci/is_usable_python.py 2>/dev/null && { command -v $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check format vectors clean
+.PHONY: help demo test slow pages check format vectors clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then make a package of the trained model in assets/nano, prove it and run it"
 	@echo "make test     set up, then run the fast tests"
 	@echo "make slow     the tests that take minutes"
+	@echo "make pages    the report page in a real browser (Chromium)"
 	@echo "make check    formatting, lint, types, import order, file lengths, test vectors"
 	@echo "make format   rewrite the code in the one format"
 	@echo "make vectors  write tests/vectors/ again (the apps read them)"
@@ -33,10 +34,14 @@ demo: $(STAMP)
 	@$(BIN)/pocketlm demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not browser" $(PYTEST_ARGS)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+pages: $(STAMP)
+	@$(BIN)/python -m tests.pages.browser
+	$(BIN)/python -m pytest -m browser tests/pages $(PYTEST_ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

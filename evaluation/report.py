@@ -68,7 +68,7 @@ class Disagreement:
     """A place in the text where a thing's distribution is far from the float model's."""
 
     thing: str
-    document: int  # from 0
+    document: str  # its name: a file, or its place in the text, from 1
     position: int  # of the predicted token in the document, the first given one being 0
     before: str  # the end of the text that both models had seen
     actual: str  # the token that the text has there
@@ -104,6 +104,7 @@ class Comparison:
     layer_tokens: int  # that the outputs of layers were measured on
     verdicts: tuple[Verdict, ...]  # the first is the report's own
     versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # of the scoring: what was cut and why
 
     @property
     def verdict(self) -> Verdict:

@@ -16,7 +16,7 @@ def to_markdown(found: Comparison) -> str:
         "# What quantization cost, and what training won back",
         f"**{_escaped(found.verdict.sentence)}**",
         *(f"* {_escaped(verdict.sentence)}" for verdict in found.verdicts[1:]),
-        text_line(found),
+        f"{_escaped(text_line(found))} {_escaped(found.selection.rule)}",
         *_figures(found),
         *_differences(found),
         *_restorations(found.restorations),
@@ -25,17 +25,18 @@ def to_markdown(found: Comparison) -> str:
         *_failed(found),
         *_notes(found),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def text_line(found: Comparison) -> str:
-    """What was scored, in a sentence or two."""
+    """What was scored, in a few sentences without markup."""
     text = found.text
+    held_out = f", held out by {text['held_out_of']}" if text.get("held_out_of") else ""
+    digest = f", sha256 {str(text['sha256'])[:16]}" if text.get("sha256") else ""
     return (
-        f"{text['documents']:,} documents, {text['tokens']:,} scored tokens of `{text['file']}` "
-        f"(protocol {text['protocol']}, documents cut at {text['max_tokens']} tokens, sha256 "
-        f"{str(text['sha256'])[:16]}). {found.selection.rule} Intervals hold 95 % of bootstrap resamples of whole "
-        "documents; differences are paired."
+        f"{text['documents']:,} documents with {text['tokens']:,} scored tokens of {text['file']}{held_out} (protocol "
+        f"{text['protocol']}, each cut at {text['max_tokens']} tokens{digest}). Intervals hold 95 % of bootstrap "
+        "resamples of whole documents; differences are paired."
     )
 
 
@@ -168,8 +169,9 @@ def _notes(found: Comparison) -> list[str]:
         for row in found.rows
     ]
     warnings = [f"* {_escaped(row.name)}: {_escaped(warning)}" for row in found.rows for warning in row.warnings]
+    warnings += [f"* {_escaped(note)}" for note in found.notes]
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    return ["## How it was measured", _table(head, rows), *warnings, *([versions] if versions else [])]
+    return ["## How it was measured", _table(head, rows), "\n".join(warnings), *([versions] if versions else [])]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

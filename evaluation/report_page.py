@@ -21,7 +21,7 @@ from evaluation.report_charts import (
     split_layers,
 )
 from evaluation.report_html import Long, chance, figure, interval_cell, quoted, table
-from evaluation.report_markdown import LAYERS_NOTE, difference_cells, recovered_words, task_names
+from evaluation.report_markdown import LAYERS_NOTE, difference_cells, recovered_words, task_names, text_line
 from evaluation.report_style import STYLE
 from evaluation.report_svg import GLYPHS
 from evaluation.report_words import bounds, digits, fixed, scaled, size, span
@@ -254,20 +254,15 @@ def _failed(found: Comparison) -> str:
 
 
 def _method(found: Comparison) -> str:
-    text = found.text
-    words = (
-        f"{text['documents']:,} documents with {text['tokens']:,} scored tokens of {text['file']}, protocol "
-        f"{text['protocol']}, each cut at {text['max_tokens']} tokens (sha256 {str(text['sha256'])[:16]}). "
-        "Intervals hold 95 % of bootstrap resamples of whole documents."
-    )
     rows = [
         ("", escape(row.name), [Long(escape(row.kernels)), Long(escape(row.how)), f"{fixed(row.seconds, 1)} s",
                                 Long(escape(row.path))])
         for row in found.rows
     ]  # fmt: skip
-    warnings = "".join(f"<li>{escape(row.name)}: {escape(w)}</li>" for row in found.rows for w in row.warnings)
+    lines = [*found.notes, *(f"{row.name}: {warning}" for row in found.rows for warning in row.warnings)]
+    notes = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
     ran = table("What computed each thing", ["thing", "what ran", "how", "time", "path"], rows)
-    return f"<p>{escape(words)}</p>{f'<ul>{warnings}</ul>' if warnings else ''}{ran}"
+    return f"<p>{escape(text_line(found))}</p>{notes}{ran}"
 
 
 def _versions(found: Comparison) -> str:

@@ -56,7 +56,8 @@ td{{white-space:nowrap;font-variant-numeric:tabular-nums}}
 td.long{{white-space:normal;min-width:15rem}}
 th{{font-weight:600}}
 thead th{{vertical-align:bottom}}
-tbody th,thead th:first-child{{position:sticky;left:0;background:var(--ground);min-width:7rem;max-width:min(18rem,40vw)}}
+tbody th,thead th:first-child{{position:sticky;left:0;background:var(--ground);
+min-width:7rem;max-width:min(18rem,40vw)}}
 td small,th small{{display:block;color:var(--quiet);font-weight:400;font-size:.8125rem}}
 .best th{{box-shadow:inset 4px 0 0 var(--s1)}}
 .best.ptq th{{box-shadow:inset 4px 0 0 var(--s0)}}

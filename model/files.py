@@ -18,8 +18,12 @@ from model.errors import EnvironmentFault
 
 _HASH_BLOCK = 1 << 20
 _NO_RIGHT = (errno.EACCES, errno.EROFS, errno.EPERM)
-# What tells a checkpoint and a package from a folder of something else.
-_OUTPUT_MARKS = (("checkpoint.json", "model.safetensors"), ("manifest.json", "model.pte"))
+# What tells a checkpoint, a package and a report from a folder of something else.
+_OUTPUT_MARKS = (
+    ("checkpoint.json", "model.safetensors"),
+    ("manifest.json", "model.pte"),
+    ("report.json", "report.md", "index.html"),
+)
 
 
 def check_target(path: Path, *, overwrite: bool, source: Path | None = None, parts: Sequence[str] = ()) -> None:

@@ -11,12 +11,14 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_TIMEOUT_S = 60.0
+MISSING = "no Chromium was found: apt-get install chromium, or name one with CHROMIUM=/path"
+_TIMEOUT_S = 120.0
 
 
 def find_browser() -> str | None:
@@ -141,3 +143,7 @@ class Browser:
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
         path.write_bytes(base64.b64decode(data))
+
+
+if __name__ == "__main__":  # `make pages` asks first
+    sys.exit(None if find_browser() else MISSING)

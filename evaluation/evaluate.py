@@ -9,8 +9,8 @@ from pathlib import Path
 from evaluation.result import Evaluation, TextFacts
 from evaluation.scores import ThingScores
 from evaluation.scoring import Progress, Run, score_documents
-from evaluation.task_files import read_questions
-from evaluation.tasks import DELIMITER, Task, encode_task, score_task
+from evaluation.task_files import Question, read_questions
+from evaluation.tasks import DELIMITER, encode_task, score_task
 from evaluation.text import Text, find_list, read_text
 from evaluation.things import Thing, find_reference, open_things, short_names
 from evaluation.tokens import TokenStream, tokenize
@@ -41,29 +41,23 @@ def evaluate_things(
     """Scores all things on the same tokens.
 
     Args:
-        things: checkpoints, quantized checkpoints (as the converted integer model), packages (by their own program).
+        things: checkpoints, quantized ones (as the converted integer model), packages (by their own program).
         text: see `evaluation.text.read_text`, as are `protocol`, `documents` and `limit_documents`.
         max_tokens: where each document is cut, first token included; a bounded package may cut it earlier.
-        tasks: files of questions (evaluation/task_files.py), of each the first `limit_questions`.
-        delimiter: between a prompt and what is scored after it.
-        reference: what KL and agreement compare with; if it is none of the things it is scored first. By default the
-            first float checkpoint that was not itself trained for a recipe.
+        tasks: files of questions (evaluation/task_files.py); `delimiter` stands before what is scored of each.
+        reference: what KL compares with, also if it is none of the things; by default the first float checkpoint that
+            was not itself trained for a recipe.
         trained_on: lists of training documents (or folders with one) that belong to all things.
-        twins: quantized checkpoints of packages that are to be run by a twin (evaluation/twin.py).
+        twins: quantized checkpoints whose packages are to be run by a twin (evaluation/twin.py).
         lm_eval: tasks of lm-evaluation-harness, its own or of the files in `lm_eval_path`.
         progress: receives a line every few seconds, and each note and warning as it arises.
 
     Raises:
         ValueError: nothing to score, a thing, text or list that cannot be read, or things that cannot be compared.
-        GateError: a package is not what its manifest says, or a twin is not the same program.
-        EnvironmentFault: lm_eval is missing, or the data of one of its tasks.
+        GateError: a package is not what its manifest says, or a twin is another program.
+        EnvironmentFault: lm_eval is missing, or its data.
     """
-    if text is None and not tasks and not lm_eval:
-        raise ValueError("there is nothing to score; give a text or tasks")
-    if lm_eval:
-        check_harness()
-    if max_tokens < 2:
-        raise ValueError(f"max_tokens is {max_tokens}; at least 2 are needed (one given, one scored)")
+    _check_asked(text, tasks, lm_eval)
     lists = [find_list(place) for place in trained_on]
     questions = [read_questions(path, limit_questions) for path in tasks]
     found = text if text is None else read_text(str(text), protocol=protocol, listed=documents, limit=limit_documents)
@@ -71,13 +65,10 @@ def evaluate_things(
         opened = open_things(things, stack, reference=reference)
         job = _Job(opened, find_reference(opened, reference), progress or (lambda line: None))
         job.use_twins(twins)
-        if found is not None:
-            job.score_text(found, lists, max_tokens)
-        names = [str(Path(name).with_suffix("")) for name in short_names(tasks)]
-        for name, given in zip(names, questions, strict=True):
-            job.score_task(encode_task(name, given, job.tokenizer, room=job.room, delimiter=delimiter))
-        if lm_eval:
-            job.run_harness(lm_eval, lm_eval_path, limit_questions)
+        job.score_text(found, lists, max_tokens)
+        for name, given in zip(short_names(tasks), questions, strict=True):
+            job.score_task(name.removesuffix(".jsonl"), given, delimiter)
+        job.run_harness(lm_eval, lm_eval_path, limit_questions)
         return job.result()
 
 
@@ -106,8 +97,12 @@ class _Job:
             self._scores[i] = _unscored(self._opened[i])
             self._note([note])
 
-    def score_text(self, text: Text, lists: Sequence[Path], max_tokens: int) -> None:
+    def score_text(self, text: Text | None, lists: Sequence[Path], max_tokens: int) -> None:
         """Scores the documents, after all that can be said of them beforehand."""
+        if text is None:
+            return
+        if max_tokens < 2:
+            raise ValueError(f"max_tokens is {max_tokens}; at least 2 are needed (one given, one scored)")
         cut = min([max_tokens, *(thing.room for thing in self._opened if thing.room is not None)])
         stream = tokenize(text.documents, self.tokenizer, max_tokens=cut)
         self._facts = text_facts(text, stream, cut)
@@ -123,8 +118,9 @@ class _Job:
         for i, run in enumerate(runs):
             self._scores[i] = replace(self._scores[i], documents=tuple(run.documents), seconds=run.seconds)
 
-    def score_task(self, task: Task) -> None:
+    def score_task(self, name: str, questions: Sequence[Question], delimiter: str) -> None:
         """Scores one file of questions with every thing."""
+        task = encode_task(name, questions, self.tokenizer, room=self.room, delimiter=delimiter)
         if task.cut:
             self._note([f"{task.name}: {task.cut} texts are longer than the context and were cut from the left"])
         for i, thing in enumerate(self._opened):
@@ -133,6 +129,8 @@ class _Job:
 
     def run_harness(self, tasks: Sequence[str], folder: Path | None, limit: int | None) -> None:
         """Runs tasks of lm-evaluation-harness with every thing."""
+        if not tasks:
+            return
         from evaluation.harness import ThingLM, run_tasks
 
         for i, thing in enumerate(self._opened):
@@ -157,13 +155,10 @@ class _Job:
             self._progress(f"note: {line}")
 
 
-def check_harness() -> None:
-    """Whether lm-evaluation-harness is here.
-
-    Raises:
-        EnvironmentFault: it is not; the message has the command that installs it.
-    """
-    if importlib.util.find_spec("lm_eval") is None:
+def _check_asked(text: str | Path | None, tasks: Sequence[Path], lm_eval: Sequence[str]) -> None:
+    if text is None and not tasks and not lm_eval:
+        raise ValueError("there is nothing to score; give a text or tasks")
+    if lm_eval and importlib.util.find_spec("lm_eval") is None:
         raise EnvironmentFault(
             'lm-evaluation-harness is missing, which runs its tasks: pip install "pocketlm[eval]" (or lm_eval==0.4.13)'
         )

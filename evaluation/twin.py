@@ -112,8 +112,8 @@ def swap_in_twin(thing: Thing, checkpoint: Path, tokenizer: Tokenizer, *, progre
     ids = [*manifest.golden.prompt_ids, *manifest.golden.ids, *tokenizer.encode(SPOT_TEXT, first=False)]
     check = check_spots(twin, shipped, ids[: thing.room - 1 if thing.room else None], manifest)
     note = (
-        f"{thing.name} is run by a twin of its program with all positions' logits: codes and scales equal, at "
-        f"{check.positions} positions logits within {check.largest:.2g} of the shipped file's (its noise: {check.bound:.2g})"
+        f"{thing.name} is run by a twin of its program: codes and scales equal, logits at {check.positions} positions "
+        f"within {check.largest:.2g} of the shipped file's, whose own noise is {check.bound:.2g}"
     )
     info = read_info(checkpoint)
     method = None if info.quantization is None else info.quantization.method

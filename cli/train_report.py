@@ -1,6 +1,7 @@
 """What `train` does and says at its end."""
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ def run_training(
     from train.team import join_team
 
     with join_team(exit_code) as team:
+        if terminal.own_log is not None and not team.is_first:
+            terminal.own_log.setLevel(logging.WARNING)  # what all of them would say, the first one says
         settings = read_run(run_file, overrides)
         target = out if out is not None else Path("runs") / settings.name
         if dry_run:

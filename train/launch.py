@@ -12,12 +12,23 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
+from model.errors import EnvironmentFault
 from train.team import LIFELINE, STORE
 
 _POLL_S = 0.05
-_GRACE_S = 15.0  # for a process to end by itself after another one has, and again after SIGTERM
+GRACE_S = 15.0  # for a process to end by itself after another one has, and again after SIGTERM
+
+
+class Child(Protocol):
+    """What is asked of a process; `subprocess.Popen` has it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
 
 
 def launch(argv: Sequence[str], processes: int, out: TextIO, err: TextIO) -> int:
@@ -27,6 +38,9 @@ def launch(argv: Sequence[str], processes: int, out: TextIO, err: TextIO) -> int
 
     Args:
         out: what becomes their stdout, a file of the operating system; `err` their stderr.
+
+    Raises:
+        EnvironmentFault: a signal has ended a process, and nobody has said so.
     """
     reading, writing = os.pipe()
     root = str(Path(__file__).resolve().parent.parent)
@@ -55,16 +69,16 @@ def launch(argv: Sequence[str], processes: int, out: TextIO, err: TextIO) -> int
                     )
                 )
             os.close(reading)
-            return _wait(children)
+            return _verdict(watch(children))
         finally:
             _end(children)
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Until all have ended; returns the exit code of the whole."""
-    codes: dict[int, int] = {}  # by process, in the order of their ends
+def watch(children: Sequence["Child"]) -> list[int]:
+    """Until all have ended, which they soon must after one has failed; their exit codes in the order of their ends."""
+    codes: dict[int, int] = {}  # by process
     failed: float | None = None
-    while len(codes) < len(children) and (failed is None or time.monotonic() - failed < _GRACE_S):
+    while len(codes) < len(children) and (failed is None or time.monotonic() - failed < GRACE_S):
         try:
             time.sleep(_POLL_S)
             for child in children:
@@ -74,23 +88,37 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
         except KeyboardInterrupt:  # a terminal tells them all; they end by themselves and say so
             for child in children:
                 _send(child, signal.SIGINT)
-    said = [code for code in codes.values() if code > 0]
-    killed = [128 - code for code in codes.values() if code < 0]
-    return next(iter(said + killed), 0)
+    _end(children)
+    return list(codes.values())
 
 
-def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+def _verdict(codes: Sequence[int]) -> int:
+    """The exit code of the whole.
+
+    Raises:
+        EnvironmentFault: a signal has ended a process, and nobody has said so.
+    """
+    said, killed = [code for code in codes if code > 0], [-code for code in codes if code < 0]
+    if killed and not said:
+        raise EnvironmentFault(
+            f"a process of this run was ended by signal {killed[0]} (killed, or out of memory?); start again with "
+            "--resume"
+        )
+    return said[0] if said else 0
+
+
+def _end(children: Sequence["Child"]) -> None:
     """SIGTERM, patience, SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for child in children:
             if child.poll() is None:
                 _send(child, number)
-        end = time.monotonic() + _GRACE_S
+        end = time.monotonic() + GRACE_S
         for child in children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.0, end - time.monotonic()))
 
 
-def _send(child: subprocess.Popen[bytes], number: int) -> None:
+def _send(child: "Child", number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         child.send_signal(number)

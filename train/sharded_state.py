@@ -6,6 +6,7 @@ belongs. So any number of processes takes up what any other number has left, one
 
 import contextlib
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ def read_into(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 def read_whole(folder: Path) -> dict[str, Tensor]:
     """All tensors of a state of several processes, whole, in this process."""
     tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in _entries(folder).items()}
-    dcp.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as it is meant to be
+        dcp.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
     return tensors
 
 

@@ -8,10 +8,12 @@ import click
 
 from cli.checkpoints import convert, quantize
 from cli.command import run, verbose_option
+from cli.compare import compare
 from cli.demo import demo
 from cli.estimate import estimate
 from cli.packages import export, inspect
 from cli.quality import evaluate
+from cli.sensitivity import sensitivity
 from cli.talk import chat, generate
 from cli.training import train
 from cli.verify import verify
@@ -48,7 +50,9 @@ def pocketlm() -> None:
     """
 
 
-for _command in (convert, quantize, export, estimate, generate, chat, inspect, verify, evaluate, train, demo):
+for _command in (
+    convert, quantize, export, estimate, generate, chat, inspect, verify, evaluate, compare, sensitivity, train, demo,
+):  # fmt: skip
     pocketlm.add_command(_command)
 
 

@@ -23,6 +23,7 @@ _OUTPUT_MARKS = (
     ("checkpoint.json", "model.safetensors"),
     ("manifest.json", "model.pte"),
     ("report.json", "report.md", "index.html"),
+    ("sensitivity.json", "sensitivity.svg"),
 )
 
 

@@ -31,7 +31,8 @@ def pocket(root, *args, **settings):
 
 def test_the_commands_are_the_documented_ones():
     assert COMMANDS == [
-        "chat", "convert", "demo", "estimate", "evaluate", "export", "generate", "inspect", "quantize", "train", "verify"
+        "chat", "compare", "convert", "demo", "estimate", "evaluate", "export", "generate", "inspect", "quantize",
+        "sensitivity", "train", "verify",
     ]  # fmt: skip
 
 
@@ -101,6 +102,8 @@ def test_no_arguments_show_the_help(capfd):
         ["chat", "p", "--runner", "native", "--seed", "1"],
         ["generate", "p", "x", "--temperature", "-1"],
         ["evaluate", "c"],
+        ["sensitivity", "c"],
+        ["sensitivity", "c", "--text", "t", "--by", "head"],
     ],
 )
 def test_a_usage_error_is_one_line_with_the_way_to_the_help_and_exit_code_2(argv, capfd):

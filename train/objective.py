@@ -73,14 +73,16 @@ class SelfDistillation:
         assert settings.distill is not None
         self.teacher = teacher
         self._distill, self._cache = settings.distill, cache
-        self._positions = settings.train.micro_batch
+        self._positions, self._is_half = settings.train.micro_batch, settings.train.precision == "bfloat16"
 
     def to(self, device: torch.device) -> None:
         if self.teacher is not None:
             self.teacher.to(device)
 
     def prepare(self, steps: Iterable[Tensor], *, total: int, progress: Callable[[str], None]) -> None:
-        if self._cache is not None:
+        if self._cache is None or self.teacher is None:
+            return
+        with torch.autocast(self.teacher.head.weight.device.type, dtype=torch.bfloat16, enabled=self._is_half):
             self._cache.fill(
                 (batch[:, :-1] for batch in steps),
                 self._ask,

@@ -43,8 +43,8 @@ _MENDING = "remove that file, and the next run makes its targets again"
 class TeacherCache:
     """The targets of one teacher. `open`, then `fill` with the windows of a run, then `targets`."""
 
-    def __init__(self, folder: Path, facts: TeacherFacts) -> None:
-        self.folder, self.facts = folder, facts
+    def __init__(self, folder: Path, facts: TeacherFacts, *, temperature: float) -> None:
+        self.folder, self.facts, self._temperature = folder, facts, temperature
         self._places: dict[bytes, tuple[np.ndarray[Any, Any], int]] = {}  # of each window: its shard, mapped, and row
         self._shards: dict[str, dict[str, Any]] = {}  # entries of the index by file name
 
@@ -54,7 +54,7 @@ class TeacherCache:
 
         Args:
             facts: a new cache keeps their temperatures and `temperature`; an old one has those that it was made with.
-            temperature: at which `targets` will be asked for.
+            temperature: at which the run asks for `targets`.
 
         Raises:
             ValueError: the folder holds something else, targets of another teacher or of other settings, or a shard
@@ -63,11 +63,11 @@ class TeacherCache:
         if not (folder / INDEX).is_file():
             refuse_foreign(folder)
             kept = tuple(sorted({*facts.temperatures, float(temperature)}))
-            return cls(folder, dataclasses.replace(facts, temperatures=kept))
+            return cls(folder, dataclasses.replace(facts, temperatures=kept), temperature=temperature)
         index = read_index(folder)
         kept = check_facts(folder, index["facts"], facts)
         check_temperature(folder, temperature, kept)
-        cache = cls(folder, dataclasses.replace(facts, temperatures=kept))
+        cache = cls(folder, dataclasses.replace(facts, temperatures=kept), temperature=temperature)
         cache._read(index)
         return cache
 
@@ -188,13 +188,15 @@ class TeacherCache:
         count, length = windows.shape
         records = np.zeros(count, self.facts.record_type(length))
         records["key"] = np.frombuffer(b"".join(waiting), np.uint8).reshape(count, KEY_BYTES)
-        at_once, done = max(1, positions // length), 0
+        at_once, done, tail = max(1, positions // length), 0, 0.0
         for piece in windows.split(at_once):
             with torch.no_grad():
                 head = teacher(piece)
             summary = summarize(head, top_k=self.facts.top_k, temperatures=self.facts.temperatures, chunk=chunk)
             write_records(summary, records[done : done + len(piece)])
             done += len(piece)
+            found = at_temperature(summary, self._temperature, self.facts.temperatures)
+            tail += float(found.tail_M.double().exp().sum()) / (count * length)
         name = next(name for i in range(10**5) if (name := f"shard-{i:05d}.npy") not in self._shards)
         with atomic_output(self.folder / name, overwrite=True, folder=False) as partial, partial.open("wb") as file:
             np.save(file, records, allow_pickle=False)
@@ -203,7 +205,10 @@ class TeacherCache:
         path = self.folder / name
         self._enter({"name": name, "windows": count, "window": length, "sha256": sha256_file(path)})
         self._write_index()
-        return f"teacher targets: {name}, {count * length:,} positions, {path.stat().st_size / 1e6:,.1f} MB"
+        return (
+            f"teacher targets: {name}, {count * length:,} positions, {path.stat().st_size / 1e6:,.1f} MB, {tail:.1%} "
+            f"of the mass beyond {self.facts.top_k} tokens at temperature {self._temperature:g}"
+        )
 
     def _write_index(self) -> None:
         index = {

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from cli.calibration import calibration_options
 from cli.command import PocketCommand
-from cli.options import PATH, calibration_options, one_output, output_option, write_options
+from cli.options import PATH, one_output, output_option, write_options
 from cli.terminal import Terminal
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,24 +45,20 @@ def quantize_job(
     group_size: int | None = None,
     method: str | None = None,
     overrides: Sequence[str] = (),
-    calibrate: Path | None = None,
-    calibrate_protocol: str = "lines",
-    calibrate_tokens: int = 65_536,
     overwrite: bool,
     dry_run: bool,
     progress: Callable[[str], None] | None = None,
+    **calibration: Any,
 ) -> Result:
-    """Checkpoint to quantized checkpoint."""
-    from evaluation.documents import read_documents
+    """Checkpoint to quantized checkpoint; `calibration` is what `cli.calibration.read_calibration` takes."""
+    from cli.calibration import read_calibration
     from model.files import check_target
-    from quant.calibration import encode_documents
     from quant.checkpoint import plan_checkpoint, quantize_checkpoint
     from quant.recipe import read_overrides
 
     check_target(out, overwrite=overwrite, source=source)
     departures = read_overrides(overrides)
-    texts = None if calibrate is None else read_documents(calibrate, calibrate_protocol)
-    documents = None if texts is None else encode_documents(source, texts, calibrate_tokens)
+    documents = read_calibration(source, **calibration) if calibration else None
     if dry_run:
         summary = plan_checkpoint(
             source,
@@ -140,7 +136,8 @@ def export_job(
     )
     made = summary.packages[0]
     command = f"chat {made.output}" if made.can_chat else f'generate {made.output} "Once upon a time"'
-    return Result(data=summary.to_json(), lines=[*summary.lines(), f"next: pocketlm {command}"])
+    proof = f"proof: pocketlm verify {made.output} --against {checkpoint}"
+    return Result(data=summary.to_json(), lines=[*summary.lines(), proof, f"next: pocketlm {command}"])
 
 
 def check_sources(source: Path | None, preset: str | None, seed: int | None) -> None:

@@ -25,26 +25,6 @@ def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def calibration_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The text that a method of `quantize` looks at."""
-    function = click.option(
-        "--calibrate-tokens",
-        type=click.IntRange(min=1),
-        default=65_536,
-        show_default=True,
-        help="How much of it, from its beginning.",
-    )(function)
-    function = click.option(
-        "--calibrate-protocol",
-        default="lines",
-        show_default=True,
-        help="How it becomes documents, as in evaluate: stories, lines or whole; each is cut at 512 tokens.",
-    )(function)
-    return click.option(
-        "--calibrate", type=PATH, metavar="FILE", help="UTF-8 text like what the model will read, for gptq."
-    )(function)
-
-
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(function)
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.calibration import calibration_options, read_calibration
 from cli.command import PocketCommand
-from cli.options import PATH, calibration_options, json_option
+from cli.options import PATH, json_option
 from cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -55,23 +56,18 @@ def _measure(
     terminal: Terminal,
     *,
     checkpoint: Path,
-    calibrate: Path | None,
-    calibrate_protocol: str,
-    calibrate_tokens: int,
     output: Path | None,
     overwrite: bool,
     **options: Any,
 ) -> "Sensitivity":
     """Refuses an output that cannot be written before anything is measured."""
-    from evaluation.documents import read_documents
     from evaluation.sensitivity import measure_sensitivity, write_sensitivity
     from model.files import check_target
-    from quant.calibration import encode_documents
 
     if output is not None:
         check_target(output, overwrite=overwrite, source=checkpoint)
-    texts = None if calibrate is None else read_documents(calibrate, calibrate_protocol)
-    documents = None if texts is None else encode_documents(checkpoint, texts, calibrate_tokens)
+    given = {name: options.pop(name) for name in list(options) if name.startswith("calibrate")}
+    documents = read_calibration(checkpoint, **given)
     found = measure_sensitivity(checkpoint, calibration=documents, progress=terminal.log, **options)
     if output is not None:
         write_sensitivity(found, output, overwrite=overwrite)

@@ -45,15 +45,23 @@ class Text:
     file_sha256: str | None  # of a text file as a whole
 
 
-def read_text(source: str, *, protocol: str | None, listed: Path | None = None, limit: int | None = None) -> Text:
+def read_text(
+    source: str,
+    *,
+    protocol: str | None,
+    listed: Path | None = None,
+    split: str = "held_out",
+    limit: int | None = None,
+) -> Text:
     """Reads the documents.
 
     Args:
         source: a text file; or for the protocol `files` a folder, JSON lines, parquet or "python:stdlib".
         protocol: a name of `evaluation.documents.PROTOCOLS`; None: `files` for what holds several documents, else
             `lines`.
-        listed: a documents.jsonl, or the folder of a run or of a checkpoint with one: only what it holds out is read,
-            and all of that must be there, unchanged.
+        listed: a documents.jsonl, or the folder of a run or of a checkpoint with one: only its documents of `split`
+            are read, and all of them must be there, unchanged.
+        split: "held_out" or "train".
         limit: only the first so many documents.
 
     Raises:
@@ -72,7 +80,7 @@ def read_text(source: str, *, protocol: str | None, listed: Path | None = None, 
         documents = [TextDocument(name=str(number), text=text) for number, text in enumerate(texts, 1)]
         digest: str | None = hashlib.sha256(path.read_bytes()).hexdigest()
     else:
-        wanted = None if listed is None else read_listed(find_list(listed), "held_out")
+        wanted = None if listed is None else read_listed(find_list(listed), split)
         documents = _several(source, wanted)
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         if wanted is not None:

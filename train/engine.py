@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from model.checkpoint import load_model
 from model.config import ModelConfig
 from model.transformer import Transformer
-from quant.fake_quant import is_range
+from train.groups import parameter_groups
 from train.objective import NextToken, Objective, start_qat
 from train.schedule import learning_rate
 from train.settings import RunSettings
@@ -144,16 +144,8 @@ class Engine:
         self._place()
         self.parameters = dict(self.model.named_parameters())  # a tied table comes once
         optimizer = settings.optimizer
-        ranges = [p for name, p in self.parameters.items() if is_range(name)]
-        weights = [p for name, p in self.parameters.items() if not is_range(name)]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in weights if p.dim() > 1], "weight_decay": optimizer.weight_decay, "rate": 1.0},
-            {"params": [p for p in weights if p.dim() <= 1], "weight_decay": 0.0, "rate": 1.0},
-        ]
-        if ranges and settings.qat is not None:
-            groups.append({"params": ranges, "weight_decay": 0.0, "rate": settings.qat.range_lr / optimizer.lr})
         self.optimizer = torch.optim.AdamW(
-            groups,
+            parameter_groups(self.settings, self.parameters),
             lr=optimizer.lr,
             betas=(optimizer.beta1, optimizer.beta2),
             eps=optimizer.eps,

@@ -4,12 +4,12 @@ Loads without torch. How a file becomes these settings stands in train/run_file.
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from model.config import ModelConfig, find_preset
-from quant.recipe import check_group_size, find_recipe, read_overrides
+from train.bounds import at_least, number
+from train.qat_settings import DistillSettings, QatSettings
 
 OBJECTIVES = ("next-token", "qat")
 PRECISIONS = ("float32", "bfloat16")
@@ -59,8 +59,8 @@ class TokenizerSettings:
         if self.folder is not None and self.vocab_size is not None:
             raise ValueError("tokenizer.vocab_size is for a tokenizer that is trained; leave it out beside folder")
         if self.vocab_size is not None:
-            _at_least("tokenizer.vocab_size", self.vocab_size, 258)  # 256 bytes, begin and end of a text
-        _at_least("tokenizer.train_bytes", self.train_bytes, 1)
+            at_least("tokenizer.vocab_size", self.vocab_size, 258)  # 256 bytes, begin and end of a text
+        at_least("tokenizer.train_bytes", self.train_bytes, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +90,12 @@ class DataSettings:
             raise ValueError('data.sources names no text; give files, folders, "python:stdlib" or "hf:NAME"')
         if self.separator == "":
             raise ValueError("data.separator is empty; give the text between documents, or leave it out")
-        _at_least("data.held_out_every", self.held_out_every, 0)
+        at_least("data.held_out_every", self.held_out_every, 0)
         if self.held_out_every == 1:
             raise ValueError("data.held_out_every = 1 would hold out every document; 0 turns it off, 20 keeps 5 %")
-        _at_least("data.shard_tokens", self.shard_tokens, 1)
+        at_least("data.shard_tokens", self.shard_tokens, 1)
         if self.max_documents is not None:
-            _at_least("data.max_documents", self.max_documents, 1)
+            at_least("data.max_documents", self.max_documents, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,8 @@ class OptimizerSettings:
     lr: float = 1e-3  # at the end of the warm-up
     min_lr: float = 1e-4  # at the last step
     warmup_steps: int = 100
+    table_rate: float = 1.0  # of the input and output tables, as a share of the rate of all others
+    norm_rate: float = 1.0  # of the norms' weights, likewise
     beta1: float = 0.9
     beta2: float = 0.95
     eps: float = 1e-8
@@ -116,68 +118,15 @@ class OptimizerSettings:
     clip: float = 1.0  # bound of the gradient's 2-norm over all parameters
 
     def __post_init__(self) -> None:
-        for name in ("lr", "eps", "clip"):
-            _number(f"optimizer.{name}", getattr(self, name), above=0.0)
+        for name in ("lr", "table_rate", "norm_rate", "eps", "clip"):
+            number(f"optimizer.{name}", getattr(self, name), above=0.0)
         for name in ("min_lr", "weight_decay"):
-            _number(f"optimizer.{name}", getattr(self, name))
+            number(f"optimizer.{name}", getattr(self, name))
         for name in ("beta1", "beta2"):
-            _number(f"optimizer.{name}", getattr(self, name), below=1.0)
+            number(f"optimizer.{name}", getattr(self, name), below=1.0)
         if self.min_lr > self.lr:
             raise ValueError(f"optimizer.min_lr {self.min_lr} is above optimizer.lr {self.lr}")
-        _at_least("optimizer.warmup_steps", self.warmup_steps, 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QatSettings:
-    """Which fake quantization the model is trained under.
-
-    Raises:
-        ValueError: an unknown recipe, an impossible group size, or a bad override.
-    """
-
-    recipe: str = "8da4w-g32"
-    group_size: int | None = None  # none: the recipe's
-    overrides: tuple[str, ...] = ()  # "PATTERN=SCHEME", as `pocketlm quantize --override` takes them
-    learn_ranges: bool = False  # every scale is a parameter of its own, in place of the weights' absmax
-    range_lr: float = 1e-3  # of the scales' logarithms, when optimizer.lr is reached; it follows its schedule
-
-    def __post_init__(self) -> None:
-        recipe = find_recipe(self.recipe)
-        if recipe.weights == "float":
-            raise ValueError('qat.recipe is "float", which quantizes nothing; use objective = "next-token"')
-        if self.group_size is not None:
-            check_group_size(self.group_size)
-        read_overrides(self.overrides)
-        _number("qat.range_lr", self.range_lr)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillSettings:
-    """What the model under fake quantization learns from.
-
-    The loss is (1 - cross_entropy) * temperature^2 * KL(teacher || student) + cross_entropy * next-token loss (Hinton
-    et al., arXiv 1503.02531).
-
-    Raises:
-        ValueError: a number out of range.
-    """
-
-    teacher: str | None = None  # a float checkpoint's folder; none: the model itself, before fake quantization
-    temperature: float = 1.0
-    cross_entropy: float = 0.0  # share of the next-token loss; 1 needs no teacher
-    chunk: int = 2048  # positions whose logits are in memory at once
-    cache: str | None = None  # a folder that keeps the teacher's targets for several runs; none: it runs beside
-    top_k: int = 64  # of a position's targets that the cache keeps, beside the mass of all others
-
-    def __post_init__(self) -> None:
-        _number("distill.temperature", self.temperature, above=0.0)
-        _number("distill.cross_entropy", self.cross_entropy)
-        if self.cross_entropy > 1.0:
-            raise ValueError(f"distill.cross_entropy is {self.cross_entropy}; it is a share, at most 1")
-        _at_least("distill.chunk", self.chunk, 1)
-        _at_least("distill.top_k", self.top_k, 1)
-        if self.cross_entropy == 1.0 and (self.teacher is not None or self.cache is not None):
-            raise ValueError("distill.cross_entropy = 1 needs no teacher; leave out distill.teacher and distill.cache")
+        at_least("optimizer.warmup_steps", self.warmup_steps, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,14 +156,14 @@ class LoopSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "window", "batch_tokens", "save_every", "evaluate_tokens"):
-            _at_least(f"train.{name}", getattr(self, name), 1)
+            at_least(f"train.{name}", getattr(self, name), 1)
         for name in ("final_steps", "seed", "threads", "evaluate_every"):
-            _at_least(f"train.{name}", getattr(self, name), 0)
-        _at_least("train.keep", self.keep, 2)  # the newest may be damaged
+            at_least(f"train.{name}", getattr(self, name), 0)
+        at_least("train.keep", self.keep, 2)  # the newest may be damaged
         if (self.final_window is None) != (self.final_steps == 0):
             raise ValueError("train.final_window and train.final_steps come together; give both or neither")
         if self.final_window is not None:
-            _at_least("train.final_window", self.final_window, 1)
+            at_least("train.final_window", self.final_window, 1)
         if self.final_steps > self.steps:
             raise ValueError(f"train.final_steps {self.final_steps} is more than train.steps {self.steps}")
         for window in self.windows:
@@ -308,21 +257,3 @@ class RunSettings:
             if data[name] is not None:
                 data[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in data[name].items()}
         return data
-
-
-def _at_least(name: str, value: Any, least: int) -> None:
-    if type(value) is not int:
-        raise ValueError(f"{name} is {value!r}; it must be an integer")
-    if value < least:
-        raise ValueError(f"{name} is {value}; it must be at least {least}")
-
-
-def _number(name: str, value: Any, *, above: float | None = None, below: float = math.inf) -> None:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; it must be a finite number")
-    least = 0.0 if above is None else above
-    if value < least or (above is not None and value == above) or value >= below:
-        bound = f"above {above:g}" if above is not None else "at least 0"
-        raise ValueError(
-            f"{name} is {value}; it must be {bound}" + (f" and below {below:g}" if below < math.inf else "")
-        )

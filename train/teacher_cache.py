@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,30 +104,12 @@ class TeacherCache:
             ValueError: another process is filling the folder, or what the teacher says is not finite.
             EnvironmentFault: the disk is full; the shards before stay.
         """
-        written, seen, waiting, is_locked = 0, 0, _Waiting(), False
-
-        def write() -> int:
-            line = self._write(waiting.windows, teacher, positions, chunk)
-            progress(f"{line}; {seen:,} of {total:,} positions of this run are there")
-            return len(waiting.windows)
-
-        with contextlib.ExitStack() as locked:
-            for batch in batches:
-                rows = list(zip(_keys(batch), batch, strict=True))
-                if not is_locked and any(
-                    key not in self._places for key, _ in rows
-                ):  # the first one missing: from here on nobody else writes
-                    locked.enter_context(folder_lock(self.folder))
-                    is_locked = True
-                    self._begin()
-                for key, window in rows:
-                    if key not in self._places and key not in waiting.windows:
-                        if waiting.is_full(window):
-                            written, waiting = written + write(), _Waiting()
-                        waiting.windows[key] = window
-                    seen += len(window)
-            if waiting.windows:
-                written += write()
+        written = 0
+        with contextlib.ExitStack() as lock:
+            for windows, seen in self._missing(batches, lock):
+                line = self._write(windows, teacher, positions, chunk)
+                progress(f"{line}; {seen:,} of {total:,} positions of this run are there")
+                written += len(windows)
         return written
 
     def targets(self, tokens_BT: Tensor, *, temperature: float = 1.0) -> CachedTargets:
@@ -147,6 +129,28 @@ class TeacherCache:
         records = (shard[row : row + 1] for shard, row in (self._places[key] for key in keys))
         summary = read_records(list(records)).to(tokens_BT.device)
         return at_temperature(summary, float(temperature), self.facts.temperatures)
+
+    def _missing(
+        self, batches: Iterable[Tensor], lock: contextlib.ExitStack
+    ) -> Iterator[tuple[dict[bytes, Tensor], int]]:
+        """What is not there yet, a shard at a time, by key, and the positions before it; takes the lock if need be."""
+        waiting: dict[bytes, Tensor] = {}
+        seen, is_locked = 0, False
+        for batch in batches:
+            rows = list(zip(_keys(batch), batch, strict=True))
+            if not is_locked and any(key not in self._places for key, _ in rows):
+                lock.enter_context(folder_lock(self.folder))  # from here on nobody else writes
+                is_locked = True
+                self._begin()
+            for key, window in rows:
+                if key not in self._places and key not in waiting:
+                    if waiting and _is_full(waiting, window):
+                        yield waiting, seen
+                        waiting = {}
+                    waiting[key] = window
+                seen += len(window)
+        if waiting:
+            yield waiting, seen
 
     def _begin(self) -> None:
         """Under the lock: takes up what others have written meanwhile, and clears what a kill has left."""
@@ -181,15 +185,15 @@ class TeacherCache:
             self._places[key.tobytes()] = records, row
 
     def _write(
-        self, waiting: dict[bytes, Tensor], teacher: Callable[[Tensor], Head], positions: int, chunk: int
+        self, windows: dict[bytes, Tensor], teacher: Callable[[Tensor], Head], positions: int, chunk: int
     ) -> str:
         """One shard and its entry in the index; returns what there is to say of it."""
-        windows = torch.stack(list(waiting.values()))
-        count, length = windows.shape
+        tokens_BT = torch.stack(list(windows.values()))
+        count, length = tokens_BT.shape
         records = np.zeros(count, self.facts.record_type(length))
-        records["key"] = np.frombuffer(b"".join(waiting), np.uint8).reshape(count, KEY_BYTES)
+        records["key"] = np.frombuffer(b"".join(windows), np.uint8).reshape(count, KEY_BYTES)
         at_once, done, tail = max(1, positions // length), 0, 0.0
-        for piece in windows.split(at_once):
+        for piece in tokens_BT.split(at_once):
             with torch.no_grad():
                 head = teacher(piece)
             summary = summarize(head, top_k=self.facts.top_k, temperatures=self.facts.temperatures, chunk=chunk)
@@ -221,18 +225,10 @@ class TeacherCache:
             partial.write_text(dump_json(index), encoding="utf-8")
 
 
-class _Waiting:
-    """Windows of one length that the next shard will hold, by key."""
-
-    def __init__(self) -> None:
-        self.windows: dict[bytes, Tensor] = {}
-
-    def is_full(self, window: Tensor) -> bool:
-        """Whether the shard must be written before this window is added."""
-        if not self.windows:
-            return False
-        length = len(next(iter(self.windows.values())))
-        return length != len(window) or (len(self.windows) + 1) * length > SHARD_POSITIONS
+def _is_full(waiting: dict[bytes, Tensor], window: Tensor) -> bool:
+    """Whether these windows must be written before another one is added."""
+    length = len(next(iter(waiting.values())))
+    return length != len(window) or (len(waiting) + 1) * length > SHARD_POSITIONS
 
 
 def _keys(tokens_BT: Tensor) -> list[bytes]:

@@ -92,8 +92,9 @@ def test_a_tied_table_is_one_parameter_and_counted_once(tied):
 
 def test_matrices_decay_and_norms_do_not():
     made = engine()
-    decayed, free = made.optimizer.param_groups
-    assert decayed["weight_decay"] == 0.1 and {p.dim() for p in decayed["params"]} == {2}
+    matrices, tables, free = made.optimizer.param_groups
+    for decayed in (matrices, tables):
+        assert decayed["weight_decay"] == 0.1 and {p.dim() for p in decayed["params"]} == {2}
     assert free["weight_decay"] == 0.0 and {p.dim() for p in free["params"]} == {1}
 
 

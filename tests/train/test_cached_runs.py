@@ -5,12 +5,46 @@ import torch
 
 import train.objective
 from model.checkpoint import random_checkpoint
+from model.config import ModelConfig
 from tests.train.small_run import result, write_run_file
-from tests.train.test_qat import CONFIG, RUN
 from train.loop import train as run_training
 from train.metrics import read_metrics
 from train.run_file import read_run
 
+CONFIG = ModelConfig(
+    vocab_size=300,
+    dim=64,
+    num_layers=2,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=32,
+    ffn_dim=64,
+    global_layers=(1,),
+    sliding_window=16,
+    max_context=64,
+    qk_norm=True,
+)
+RUN = """
+objective = "qat"
+[model]
+checkpoint = "float"
+[data]
+sources = ["text"]
+held_out_every = 10
+[train]
+steps = 6
+window = 32
+batch_tokens = 128
+micro_batch_tokens = 64
+threads = 1
+evaluate_every = 3
+evaluate_tokens = 256
+save_every = 3
+[optimizer]
+lr = 1e-3
+warmup_steps = 2
+weight_decay = 0.0
+"""
 CACHE = ("distill.cache=targets", "distill.top_k=40")
 
 

@@ -44,7 +44,7 @@ class DistillSettings:
     teacher: str | None = None  # a float checkpoint's folder; none: the model itself, before fake quantization
     temperature: float = 1.0
     cross_entropy: float = 0.0  # share of the next-token loss; 1 needs no teacher
-    chunk: int = 2048  # positions whose logits are in memory at once
+    chunk: int = 256  # positions whose logits are in memory at once
     cache: str | None = None  # a folder that keeps the teacher's targets for several runs; none: it runs beside
     top_k: int = 64  # of a position's targets that the cache keeps, beside the mass of all others
 

@@ -5,7 +5,9 @@ belongs. So any number of processes takes up what any other number has left, one
 """
 
 import contextlib
+import functools
 import math
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +41,7 @@ def save_sharded(
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(begin_state(folder, step)) if team.is_first else None
         partial = Path(team.from_first(lambda: str(state.folder) if state is not None else ""))
+        stack.push(functools.partial(_clear, partial))
         _write(partial, tensors, team.size)
         own = {path.name: sha256_file(path) for path in partial.glob(f"shard-{team.rank + 1:05d}-*.safetensors")}
         hashes = {name: value for each in team.gather(own) for name, value in each.items()}
@@ -47,6 +50,12 @@ def save_sharded(
     if team.is_first:
         keep_newest(folder, step, keep)
     return state_path(folder, step)
+
+
+def _clear(partial: Path, kind: type[BaseException] | None, *_: object) -> None:
+    """After an error each process clears what the others may have written after they cleared it: the last one wins."""
+    if kind is not None:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(partial: Path, tensors: Mapping[str, Tensor], processes: int) -> None:

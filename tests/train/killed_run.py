@@ -18,13 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
 
 
-def kill_at(folder: str, kill: tuple[str, int] | None, notes: list[str]) -> None:
+def kill_at(folder: str, kill: tuple[str, int] | None, notes: list[str], *, number: int = signal.SIGKILL) -> None:
     """Adds the hook to this process.
 
     Args:
         kill: a part of a note, and how many such operations there are before the process ends, itself included; it is
             not done any more. None: do all.
         notes: gets a line for each operation.
+        number: of the signal.
     """
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -42,7 +43,7 @@ def kill_at(folder: str, kill: tuple[str, int] | None, notes: list[str]) -> None
         if is_change and name and (name.startswith(folder) or not os.path.isabs(name)):
             notes.append(f"{event} {name}")
             if kill is not None and sum(kill[0] in note for note in notes) == kill[1]:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
 
     sys.addaudithook(hook)
 

@@ -6,6 +6,8 @@ A process costs a fifth of a second in place of seconds. The server is a process
 import importlib
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,15 +52,24 @@ class Server:
         return self._ask({"function": function, "arguments": arguments, "size": size})
 
     def run(
-        self, *argv: object, size: int = 2, folder: Path | None = None, kill: tuple[int, str, int] | None = None
+        self,
+        *argv: object,
+        size: int = 2,
+        folder: Path | None = None,
+        kill: tuple[int, str, int] | None = None,
+        number: int = signal.SIGKILL,
+        limit: tuple[int, int] | None = None,
     ) -> list[Ended]:
         """Runs a command line.
 
         Args:
             folder: of the files that `kill` is about.
-            kill: the process that SIGKILL ends, and where, as `tests.train.killed_run.kill_at` says it.
+            kill: the process that a signal reaches, and where, as `tests.train.killed_run.kill_at` says it.
+            number: of that signal.
+            limit: a process whose files may not grow beyond so many bytes.
         """
-        return self._ask({"argv": [*map(str, argv)], "size": size, "folder": str(folder), "kill": kill})
+        request = {"argv": [*map(str, argv)], "size": size, "folder": str(folder), "kill": kill, "limit": limit}
+        return self._ask(request | {"number": int(number)})
 
     def _ask(self, request: dict[str, Any]) -> list[Ended]:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -161,7 +172,10 @@ def _do(request: dict[str, Any], rank: int, answer: Path) -> int:
 
         kill = request["kill"]
         if kill is not None:
-            kill_at(request["folder"], tuple(kill[1:]) if kill[0] == rank else None, [])
+            here = tuple(kill[1:]) if kill[0] == rank else None
+            kill_at(request["folder"], here, [], number=request["number"])
+        if request["limit"] is not None and request["limit"][0] == rank:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"][1],) * 2)
         return cli.main.main(request["argv"])
     import traceback
 

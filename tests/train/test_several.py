@@ -89,10 +89,10 @@ def differences(team: Team, run_file: str, overrides: list[str], rows: int) -> d
         ("float", 8, ["train.batch_tokens=256"]),  # two micro batches
         ("float", 3, ["train.batch_tokens=96", "train.micro_batch_tokens=96"]),  # two windows and one
         ("float", 4, ["model.config.tied=false", "train.activation_checkpointing=true"]),
-        ("qat", 4, []),
+        pytest.param("qat", 4, [], marks=pytest.mark.slow),
         ("qat", 4, ["qat.learn_ranges=true", "train.activation_checkpointing=true"]),
         ("qat", 4, ["qat.recipe=4w-channel", "qat.learn_ranges=true", "distill.cross_entropy=0.3"]),
-        ("qat", 4, ["distill.chunk=24", "distill.temperature=2.0"]),
+        pytest.param("qat", 4, ["distill.chunk=24", "distill.temperature=2.0"], marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_take_the_steps_of_one(server, place, run, rows, overrides):
@@ -168,7 +168,7 @@ def arguments(place: Path, folder: Path) -> tuple[str, list[str], str]:
     return str(place / "qat.toml"), [*ROWS, "qat.learn_ranges=true"], str(folder)
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3), pytest.param(3, 2, marks=pytest.mark.slow)])
 def test_any_number_of_processes_takes_up_the_state_of_any_other(server, place, saved, before, after):
     ends = server.call("tests.train.test_several:take_up", *arguments(place, saved(before)), size=after)
     assert [end.code for end in ends] == [0] * after, ends

@@ -44,6 +44,7 @@ class Certificate:
     recipe: str
     method: str  # how the codes and scales were chosen; "trained": on the grid that training left
     learned_scales: int  # layers whose grid training learned
+    rounded_scales: int  # learned scales that the file's type cannot hold exactly
     named_by_manifest: bool | None  # whether the manifest names this quantized checkpoint; None for a float one
     same_source: bool  # whether both go back to the same foreign checkpoint or training run
     layers: tuple[ComparedLayers, ...]
@@ -108,6 +109,8 @@ class Certificate:
             f"  model.safetensors: sha256 {self.weights_sha256}",
             f"  {self._how()}",
         ]
+        if self.rounded_scales:
+            lines.append(f"  {self.rounded_scales:,} learned scales had to be rounded to the file's type")
         if self.named_by_manifest is not None:
             named = "names this very checkpoint" if self.named_by_manifest else "names another quantized checkpoint"
             lines.append(f"  the manifest {named}")

@@ -19,7 +19,8 @@ from model.checkpoint import WEIGHTS_FILE, check_shapes, float_shapes, open_tens
 from model.checkpoint_info import CheckpointInfo, QuantizationInfo
 from model.config import ModelConfig
 from model.tensor_files import TensorReader, check_finite
-from quant.plan import layer_shapes, read_plan
+from quant.integers import scale_dtype
+from quant.plan import check_learned_scales, layer_shapes, read_plan
 from quant.ptq import from_stored, quantize_layer, stored_shapes
 from quant.recipe import LayerScheme
 
@@ -66,7 +67,16 @@ class CheckpointWeights:
         if scheme.scheme == "float":
             return weight
         learned = self.reader.get(name + _LEARNED) if name in self.learned else None
-        return quantize_layer(name, weight, scheme, learned)
+        return quantize_layer(name, weight, scheme, learned, method=self.quantization.method)
+
+    def rounded_scales(self) -> int:
+        """How many learned scales are rounded on the way into the file, because their type there is narrower."""
+        count = 0
+        for name in self.learned:
+            learned = self.reader.get(name + _LEARNED)
+            if self.plan[name].scheme != "float":
+                count += int((learned.to(scale_dtype(self.plan[name])).double() != learned.double()).sum())
+        return count
 
     def norms(self) -> list[tuple[str, torch.Tensor]]:
         """The norm weights, float32 [dim] each, in the order in which a program uses them."""
@@ -107,6 +117,7 @@ def open_weights(folder: Path, recipe: RecipeRecord) -> CheckpointWeights:
         learned=() if kind == "quantized" else tuple(name for name in plan if name + _LEARNED in reader.entries),
     )
     _check_tensors(weights)
+    check_learned_scales(folder, info, weights.learned)
     return weights
 
 

@@ -95,7 +95,7 @@ def compare_package(package: Path, checkpoint: Path) -> Certificate:
         if different is not None:
             raise ValueError(f"{package} holds another model than {checkpoint}: {different}; give its own checkpoint")
         companions(checkpoint, weights.info)
-        return _compare(opened, package.name, weights)
+        return _compare(opened, package.resolve().name, weights)
 
 
 def _compare(opened: Package, name: str, weights: CheckpointWeights) -> Certificate:
@@ -118,12 +118,13 @@ def _compare(opened: Package, name: str, weights: CheckpointWeights) -> Certific
         program=listed.path,
         program_bytes=listed.bytes,
         program_sha256=listed.sha256,
-        checkpoint=weights.folder.name,
+        checkpoint=weights.folder.resolve().name,
         checkpoint_kind=weights.kind,
         weights_sha256=sha256_file(weights.folder / WEIGHTS_FILE),
         recipe=weights.quantization.recipe,
         method=weights.quantization.method,
         learned_scales=len(weights.learned),
+        rounded_scales=weights.rounded_scales(),
         named_by_manifest=_is_named(manifest, weights),
         same_source=weights.info.source_sha256 == manifest.origin.source_sha256,
         layers=tuple(_count(weights)),
@@ -239,6 +240,8 @@ def _not_compared(pte: Pte, floats: FloatConstants, *, has_tokenizer: bool) -> I
     """What no checkpoint says, or what was not looked at."""
     if not has_tokenizer:
         yield "the tokenizer: this checkpoint has none"
+    if not floats.epsilons or not floats.frequencies:
+        yield "the norms' epsilon or the position frequencies: the program has none that can be told apart"
     constants = (*floats.norms, *floats.epsilons, *floats.frequencies)
     weights = [view for weight in read_weights(pte) for view in (weight.content, weight.scale_content)]
     yield from list_leftover(pte, [*weights, *(constant.content for constant in constants)])

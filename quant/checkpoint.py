@@ -29,7 +29,7 @@ from model.transformer import Transformer
 from quant.calibration import Documents
 from quant.integers import QuantizedTensor
 from quant.layers import replace_layer
-from quant.plan import Choice, choose, read_plan
+from quant.plan import Choice, check_learned_scales, choose, read_plan
 from quant.ptq import Summary, from_stored, quantize_layer, stored_shapes, summarize, to_stored
 from quant.recipe import NO_OVERRIDES, LayerScheme, SchemeName, find_recipe
 from quant.sequential import Progress, quantize_with_text
@@ -230,6 +230,7 @@ def _prepare(
     check_shapes(found, shapes | learned, source / WEIGHTS_FILE)
     if info.trained_for is None:
         _check_learned(choice.layers, learned)
+    check_learned_scales(source, info, [key.removesuffix(_LEARNED) for key in learned])
     return _Job(source=source, info=info, choice=choice, reader=reader, calibration=calibration)
 
 

@@ -1,6 +1,6 @@
 """Which scheme every weight matrix of a checkpoint has, or would get, and by which method. Loads no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -136,6 +136,32 @@ def read_plan(folder: Path, info: CheckpointInfo) -> dict[str, LayerScheme]:
     if info.quantization is None:
         raise ValueError(f"{folder} is not quantized; run `pocketlm quantize` on it first")
     return _read_layers(folder, info.config, info.quantization)
+
+
+def check_learned_scales(where: Path, info: CheckpointInfo, found: Collection[str]) -> None:
+    """Whether a checkpoint that was trained for a recipe still has the scales that training learned, all of them.
+
+    Args:
+        found: the layers that have a learned scale in its weight file.
+
+    Raises:
+        ValueError: a layer lacks its scale, or has one though none were learned: other codes would come out.
+    """
+    trained = info.trained_for
+    if trained is None:
+        return
+    schemes = {name: LayerScheme.from_json(layer) for name, layer in trained.layers.items()}
+    wanted = [name for name, scheme in schemes.items() if scheme.scheme != "float" and scheme.reason is None]
+    lost = [name for name in wanted if name not in found]
+    if info.learned_scales and lost:
+        raise ValueError(
+            f"{where} lacks the scales that training learned for {list_names(lost)}; copy or train it again"
+        )
+    if found and not info.learned_scales:
+        raise ValueError(
+            f"{where} has learned scales for {list_names(found)}, though checkpoint.json says that none were learned; "
+            "copy or train it again"
+        )
 
 
 def _read_layers(where: Path | str, config: ModelConfig, quantization: QuantizationInfo) -> dict[str, LayerScheme]:

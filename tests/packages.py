@@ -6,6 +6,8 @@ They lie in <repository>/.cache/packages/<hash of the code, the versions and the
 import dataclasses
 import functools
 import hashlib
+import math
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,9 +15,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.checkpoint import WEIGHTS_FILE, random_checkpoint
+from model.checkpoint import (
+    WEIGHTS_FILE,
+    companions,
+    float_shapes,
+    load_model,
+    random_checkpoint,
+    read_info,
+    write_checkpoint,
+)
+from model.checkpoint_info import QuantizationInfo
 from model.config import ModelConfig
 from model.files import atomic_output
+from quant.fake_quant import is_range, learned_scales, prepare_qat
+from quant.plan import layer_shapes
+from quant.recipe import find_recipe, plan_layers
 
 ROOT = Path(__file__).resolve().parent.parent
 _SOURCES = ("chat", "model", "quant", "export", "tests/packages.py")
@@ -58,24 +72,65 @@ class Made:
     checkpoint: Path
     package: Path
 
+    @property
+    def source(self) -> Path:
+        """The float checkpoint that the quantized one was made of."""
+        return self.checkpoint.parent / "checkpoint"
+
 
 def make_checkpoint(config: ModelConfig, out: Path, *, seed: int = 0) -> None:
     """Random weights with activations of order one, so that attention is peaked and errors in it show."""
     random_checkpoint(config, out, seed=seed)
     tensors = load_file(out / WEIGHTS_FILE)
-    for name, tensor in tensors.items():
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in sorted(tensors.items()):
         if tensor.dim() == 2:  # random_checkpoint's deviation is 0.02
             tensor *= 50.0 * (1.0 if name == "embedding.weight" else tensor.shape[1] ** -0.5)
-        else:
-            tensor += 0.2 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed))
+        else:  # each norm has weights of its own, so that two that change places show
+            tensor += 0.2 * torch.randn(tensor.shape, generator=generator)
     save_file(tensors, out / WEIGHTS_FILE)
 
 
+def learn_ranges(source: Path, out: Path, recipe: str, *, seed: int = 0) -> None:
+    """A float checkpoint as QAT with learned ranges leaves it: each scale moved away from the weights' own."""
+    info = read_info(source)
+    plan = plan_layers(find_recipe(recipe), layer_shapes(float_shapes(info.config)))
+    model = prepare_qat(load_model(source), plan, find_recipe(recipe), learn_ranges=True)
+    generator = torch.Generator().manual_seed(seed)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, parameter in sorted(parameters.items()):
+            if is_range(name):
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            if name == "embedding.log_scale":
+                parameter[7] = math.log(2e-7)  # float16 cannot hold it: the gather has to keep float32 scales
+    layers = {name: scheme.to_json() for name, scheme in plan.items()}
+    trained_for = QuantizationInfo(
+        recipe=recipe, group_size=find_recipe(recipe).group_size, layers=layers, method="trained"
+    )
+    tensors = {name: parameters[name].detach() for name in float_shapes(info.config)}
+    with atomic_output(out) as partial:
+        trained = dataclasses.replace(info, learned_scales=True, trained_for=trained_for)
+        write_checkpoint(partial, trained, (tensors | learned_scales(model)).items())
+        for file in companions(source, info):
+            shutil.copyfile(file, partial / file.name)
+
+
 def make_package(
-    config: ModelConfig, recipe: str, *, max_context: int = CONTEXT, chunk: int = CHUNK, bounded: bool = False
+    config: ModelConfig,
+    recipe: str,
+    *,
+    max_context: int = CONTEXT,
+    chunk: int = CHUNK,
+    bounded: bool = False,
+    learned: bool = False,
 ) -> Made:
-    """The package of these options, from the cache or made now (about 20 s)."""
-    options = f"{config} {recipe} {max_context} {chunk} {bounded} " + " ".join(
+    """The package of these options, from the cache or made now (about 20 s).
+
+    Args:
+        learned: the checkpoint is one that was trained for the recipe, with learned ranges.
+    """
+    options = f"{config} {recipe} {max_context} {chunk} {bounded} {learned} " + " ".join(
         f"{name} {version(name)}" for name in ("torch", "executorch", "torchao")
     )
     folder = ROOT / ".cache" / "packages" / hashlib.sha256((_code_hash() + options).encode()).hexdigest()[:24]
@@ -85,7 +140,9 @@ def make_package(
         from quant.checkpoint import quantize_checkpoint
 
         with atomic_output(folder, overwrite=True) as partial:
-            make_checkpoint(config, partial / "checkpoint")
+            make_checkpoint(config, partial / ("start" if learned else "checkpoint"))
+            if learned:
+                learn_ranges(partial / "start", partial / "checkpoint", recipe)
             quantize_checkpoint(partial / "checkpoint", partial / "quantized", recipe=recipe)
             export_package(
                 partial / "quantized",
@@ -129,3 +186,9 @@ def tiny_bounded() -> Made:
 def other_int4() -> Made:
     """8da4w-g32 over OTHER: an untied head, an int8-channel exception, the other RoPE layout, a layer without RoPE."""
     return make_package(OTHER, "8da4w-g32")
+
+
+@pytest.fixture(scope="session")
+def tiny_learned() -> Made:
+    """8da4w-g32 over TINY, trained with learned ranges; the tied table has one learned grid."""
+    return make_package(TINY, "8da4w-g32", learned=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.calibration import calibration_options
 from cli.command import PocketCommand
 from cli.options import PATH, json_option
 from cli.terminal import Terminal
@@ -12,7 +13,7 @@ from cli.terminal import Terminal
 class _Spread(PocketCommand):
     """A command without arguments, some of whose options take several values: `--ptq a b` means `--ptq a --ptq b`."""
 
-    many = ("--ptq", "--qat", "--tasks", "--trained-on")
+    many = ("--ptq", "--qat", "--tasks", "--trained-on", "--twin")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
@@ -28,17 +29,30 @@ class _Spread(PocketCommand):
         return super().parse_args(ctx, spread)
 
 
+def _names(_: click.Context, __: click.Parameter, given: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+
+
 @click.command(
     cls=_Spread,
     short_help="Float, PTQ and QAT side by side, as a report with a page.",
     example=(
-        "pocketlm compare --float checkpoint/ --ptq rtn/ hqq/ --qat qat/ --text valid.txt --protocol stories "
-        "--tasks arc_easy.jsonl -o report/"
+        "pocketlm compare --float checkpoint/ --ptq rtn/ hqq/ --qat qat/ --text valid.txt -o report/\n"
+        "pocketlm compare --float checkpoint/ --qat qat/ --ptq-methods rtn,hqq,gptq --calibrate train.txt "
+        "--text valid.txt -o report/"
     ),
 )
 @click.option("--float", "float_", type=PATH, required=True, help="The float model: a checkpoint, or a float package.")
 @click.option("--ptq", type=PATH, multiple=True, help="Made of it by quantizing alone; several are fine.")
 @click.option("--qat", type=PATH, multiple=True, help="Made of it with training; several are fine.")
+@click.option(
+    "--ptq-methods",
+    metavar="NAME,NAME",
+    callback=_names,
+    help="Make these from --float, alike the others: rtn, rtn7, mse, hqq, gptq. One that fails is listed.",
+)
+@click.option("--keep", type=PATH, metavar="FOLDER", help="Keep what --ptq-methods makes, each in FOLDER/NAME.")
+@calibration_options
 @click.option("--text", metavar="FILE", required=True, help="What to score, as in evaluate.")
 @click.option("--protocol", help="As in evaluate: lines, stories, whole or files.")
 @click.option(
@@ -49,6 +63,9 @@ class _Spread(PocketCommand):
 @click.option("--tasks", type=PATH, multiple=True, help="Questions as JSON lines; several are fine.")
 @click.option("--limit", "limit_questions", type=click.IntRange(min=1), help="Only so many questions of each task.")
 @click.option("--trained-on", type=PATH, multiple=True, help="As in evaluate: lists of training documents to warn by.")
+@click.option(
+    "--twin", "twins", metavar="QUANTIZED", type=PATH, multiple=True, help="As in evaluate: faster, and as sure."
+)
 @click.option("--select-text", metavar="FILE", help="Choose the best of several on this text.")
 @click.option(
     "--select-every",

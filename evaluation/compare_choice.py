@@ -16,7 +16,8 @@ from evaluation.result import Evaluation
 from evaluation.scores import ThingScores
 from evaluation.scoring import Progress
 
-_OF_THE_TEXT = ("tasks", "limit_questions", "documents", "limit_documents")  # settings that belong to the reported text
+# Settings that belong to the reported text and what is measured beside it.
+_OF_THE_TEXT = ("tasks", "limit_questions", "documents", "limit_documents", "lm_eval", "lm_eval_path")
 
 
 @dataclass(frozen=True, kw_only=True)

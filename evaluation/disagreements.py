@@ -6,6 +6,7 @@ Shapes: T scored tokens of a document, V vocabulary.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,15 +28,16 @@ class Place:
 
 
 def farthest_places(thing: ThingScores, count: int) -> list[Place]:
-    """Where the likeliest tokens differ and the KL is highest, one place a document, so that they are not all alike."""
+    """Where the KL is highest, one place a document so that they are not all alike; other likeliest tokens first."""
     found = []
     for number, document in enumerate(thing.documents):
         assert document.kl is not None and document.agree is not None  # scored against the float model
-        kl = document.kl * ~document.agree
-        at = int(kl.argmax())
-        if kl[at] > 0:
-            found.append(Place(document=number, position=at + 1, kl=float(kl[at])))
-    return sorted(found, key=lambda place: (-place.kl, place.document))[:count]
+        differs = not bool(document.agree.all())
+        at = int(np.where(document.agree, -1.0, document.kl).argmax() if differs else document.kl.argmax())
+        if document.kl[at] > 0:
+            place = Place(document=number, position=at + 1, kl=float(document.kl[at]))
+            found.append((not differs, -place.kl, number, place))
+    return [place for *_, place in sorted(found, key=lambda entry: entry[:3])[:count]]
 
 
 def describe_places(

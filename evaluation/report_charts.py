@@ -1,8 +1,9 @@
 """The drawings of a comparison: figures with their intervals, KL by token, layers, sizes. Loads no torch."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from evaluation.comparison import HISTOGRAM_EDGES, Role
 from evaluation.report import Comparison, LayerNoise, Row
@@ -123,21 +124,23 @@ def histogram_chart(name: str, title: str, found: Comparison, series: Sequence[S
     return picture(name, title, f"{title}. {' '.join(words)}", parts, bottom + 20)
 
 
-def layer_chart(name: str, part: str, noise: Sequence[LayerNoise], series: Sequence[Series], top_db: float) -> str:
-    """One kind of matrix over the layers: dB of each thing's weights; all kinds share the scale."""
+def layer_chart(name: str, part: str, noise: Sequence[LayerNoise], series: Sequence[Series]) -> str:
+    """One kind of matrix over the layers: dB of each thing's weights, on a scale of its own."""
     bottom, words = 130.0, []
     numbers = sorted({_layer_number(one.layer) for one in noise})
-    across, up = linear(numbers[0], numbers[-1], LEFT + 30, RIGHT - 8), linear(0, top_db, bottom, 30)
-    parts = [text(LEFT, 14, part, "label strong")]
-    marks = ticks(0, top_db, 4)
+    low, high = _range_db(noise)
+    across, up = linear(numbers[0], numbers[-1], LEFT + 36, RIGHT - 14), linear(low, high, bottom - 6, 34)
+    parts = [text(LEFT, 14, part, "label strong"), text(RIGHT, 14, "dB", "tick", anchor="end")]
+    marks = ticks(low, high, 4)
     for value in marks:
         parts.append(line(LEFT + 24, up(value), RIGHT, up(value), "grid"))
         parts.append(text(LEFT + 20, up(value) + 4, tick_text(value, marks[1] - marks[0]), "tick", anchor="end"))
     shown = numbers if len(numbers) <= 8 else numbers[:: math.ceil(len(numbers) / 8)]
     parts += [text(across(value), bottom + 16, str(value), "tick", anchor="middle") for value in shown]
-    for one in series:
+    for place, one in enumerate(series):
         mine = sorted((_layer_number(n.layer), n.weights_db) for n in noise if n.thing == one.name)
-        points = [(across(number), up(min(decibels, top_db))) for number, decibels in mine]
+        aside = 5.0 * (place - (len(series) - 1) / 2)  # equal things would hide each other
+        points = [(across(number) + aside, up(min(decibels, high))) for number, decibels in mine]
         if not points:
             continue
         parts.append(path(points, f"thread {one.style}"))
@@ -146,6 +149,13 @@ def layer_chart(name: str, part: str, noise: Sequence[LayerNoise], series: Seque
         words.append(f"{one.name} {fixed(min(values), 1)} to {fixed(max(values), 1)} dB")
     title = f"Signal to noise of {part} over the layers"
     return picture(name, title, f"{title}: {'; '.join(words)}.", parts, bottom + 22)
+
+
+def _range_db(noise: Sequence[LayerNoise]) -> tuple[float, float]:
+    """Multiples of five around all values, ten apart at least; what differs in nothing stands at the top."""
+    values = [one.weights_db for one in noise if math.isfinite(one.weights_db)] or [0.0]
+    low, high = 5.0 * math.floor(min(values) / 5), 5.0 * math.ceil(max(values) / 5)
+    return low, max(high, low + 10)
 
 
 def split_layers(found: Comparison) -> tuple[dict[str, list[LayerNoise]], list[LayerNoise]]:
@@ -158,12 +168,6 @@ def split_layers(found: Comparison) -> tuple[dict[str, list[LayerNoise]], list[L
         else:
             single.append(noise)
     return kinds, single
-
-
-def highest_db(kinds: Mapping[str, Sequence[LayerNoise]]) -> float:
-    """The top of the scale that all kinds share; what differs in nothing stands at the top."""
-    values = [noise.weights_db for part in kinds.values() for noise in part if math.isfinite(noise.weights_db)]
-    return 10.0 * math.ceil(max([*values, 10.0]) / 10)
 
 
 def _layer_number(layer: str) -> int:
@@ -195,8 +199,16 @@ def _power(exponent: int) -> str:
     return {0: "1", -2: "0.01"}.get(exponent, f"10{str(exponent).translate(_SUPERSCRIPT)}")
 
 
+KL_BOUNDS = (0.001, 0.01, 0.1, 1.0)  # nats; edges of the histogram
+
+
+def shares_between(tokens: Sequence[int]) -> list[float]:
+    """Shares of tokens below the first of `KL_BOUNDS`, between neighbours, and above the last."""
+    places = [round(4 * math.log10(bound)) - round(4 * math.log10(HISTOGRAM_EDGES[0])) + 1 for bound in KL_BOUNDS]
+    return [sum(tokens[start:end]) / max(1, sum(tokens)) for start, end in pairwise([0, *places, len(tokens)])]
+
+
 def _histogram_words(name: str, tokens: Sequence[int]) -> str:
-    total = max(1, sum(tokens))
-    far = sum(count for edge, count in zip((0.0, *HISTOGRAM_EDGES), tokens, strict=True) if edge >= 0.999)
-    near = sum(count for edge, count in zip((*HISTOGRAM_EDGES, math.inf), tokens, strict=True) if edge <= 0.0101)
-    return f"{name}: {digits(100 * near / total)} % of tokens below 0.01 nats, {digits(100 * far / total)} % above 1."
+    shares = shares_between(tokens)
+    near, far = digits(100 * sum(shares[:2])), digits(100 * shares[-1])
+    return f"{name}: {near} % of tokens below {KL_BOUNDS[1]} nats, {far} % above 1."

@@ -7,16 +7,18 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from html import escape
+from itertools import pairwise
 
 from evaluation.comparison import Restoration
 from evaluation.report import Comparison, Disagreement, Row
 from evaluation.report_charts import (
+    KL_BOUNDS,
     Series,
-    highest_db,
     histogram_chart,
     interval_chart,
     layer_chart,
     series_of,
+    shares_between,
     size_chart,
     split_layers,
 )
@@ -140,6 +142,14 @@ def _interval_charts(found: Comparison) -> str:
     kinds: list[tuple[str, str, int, str, float, Callable[[Row], Interval | None]]] = [
         ("Perplexity", "lower is better, and below float is no gain", 3, "", 1, lambda row: row.figures.perplexity),
         ("KL to float, mean", "nats a token; lower is nearer", 4, "", 1, lambda row: row.figures.kl_mean),
+        (
+            "KL to float, 99th percentile",
+            "nats; the worst token of a hundred",
+            3,
+            "",
+            1,
+            lambda row: row.figures.kl_p99,
+        ),
         ("Top-1 agreement", "with the float model; higher is nearer", 1, " %", 100, lambda row: row.figures.agreement),
     ]
     drawn = []
@@ -180,11 +190,18 @@ def _histograms(found: Comparison, series: Sequence[Series]) -> str:
     if not drawn:
         return ""
     title = "Tokens by their KL to the float model"
-    note = "share of tokens in each quarter of a decade of nats, from the same to another model altogether"
+    note = "share of tokens in each quarter of a decade of nats; farther right the two models differ more"
     if len(drawn) > 1:
         note += f"; the dashed outline is {drawn[0].name}"
     picture = histogram_chart("histogram", title, found, drawn)
-    return f'<div class="charts wide">{figure(title, note, picture)}</div>'
+    bounds = [f"{bound:g}" for bound in KL_BOUNDS]
+    head = [f"below {bounds[0]}", *(f"{a} to {b}" for a, b in pairwise(bounds)), f"above {bounds[-1]}"]
+    rows = [
+        ("", escape(one.name), [f"{fixed(100 * share, 1)} %" for share in shares_between(one.tokens)])
+        for one in found.histograms
+    ]
+    shares = table("Share of tokens by their KL to the float model in nats", ["thing", *head], rows)
+    return f'<div class="charts wide">{figure(title, note, picture)}{shares}</div>'
 
 
 def _places(found: Comparison) -> str:
@@ -216,13 +233,12 @@ def _layers(found: Comparison, series: Sequence[Series]) -> str:
     if not found.layers:
         return ""
     kinds, single = split_layers(found)
-    top = highest_db(kinds)
     keys = "".join(
         f'<li><span class="key {one.style}" aria-hidden="true">{GLYPHS[one.shape]}</span> {escape(one.name)}</li>'
         for one in series
     )
     charts = "".join(
-        f"<figure>{layer_chart(f'layer{i}', part, noise, series, top)}</figure>"
+        f"<figure>{layer_chart(f'layer{i}', part, noise, series)}</figure>"
         for i, (part, noise) in enumerate(kinds.items())
     )
     head = ["layer", "thing", "stored as", "weights, dB", *(["outputs, dB"] if found.layer_tokens else [])]

@@ -62,7 +62,7 @@ td small,th small{{display:block;color:var(--quiet);font-weight:400;font-size:.8
 .best th{{box-shadow:inset 4px 0 0 var(--s1)}}
 .best.ptq th{{box-shadow:inset 4px 0 0 var(--s0)}}
 .charts{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,18.5rem),1fr));gap:1.25rem;margin:1rem 0}}
-.charts.wide{{grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr))}}
+.charts.wide{{grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));align-items:start}}
 figure{{margin:0}}
 figcaption{{font-weight:600;font-size:.95rem;margin-bottom:.25rem}}
 figcaption small{{display:block;color:var(--quiet);font-weight:400;font-size:.8125rem}}

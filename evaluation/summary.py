@@ -125,6 +125,7 @@ def thing_lines(thing: ThingScores, summary: ThingSummary | None, reference: str
         figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
         lines.append(f"  lm-eval {task}: {figures}")
     speed = "" if summary is None else f", {summary.tokens_per_s:,.0f} tokens/s"
+    lines += [f"  warning: {warning}" for warning in thing.warnings]
     return [*lines, f"  run by {thing.kernels}: {thing.how}{speed}"]
 
 

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from evaluation.perplexity import perplexity
+from evaluation.scorers import ModelScorer
+from evaluation.scoring import Run, TokenDocument
+from evaluation.scoring import score_documents as evaluate
 from model.config import ModelConfig
 from train.engine import new_model
 from train.held_out import _windows, score_documents, xz_bits_per_byte
@@ -52,9 +54,10 @@ def score(model, documents, *, context=1024, num_bytes=100, progress=lambda _: N
 def test_documents_within_the_context_score_as_evaluate_scores_them(model):
     documents = [document(length, seed) for seed, length in enumerate((2, 3, 50, 300, 700))]
     ours = score(model, documents)
-    theirs = perplexity(model, [d.tolist() for d in documents], batch_tokens=1)
-    assert (ours.documents, ours.tokens) == (theirs.documents, theirs.tokens) == (5, 1050)
-    assert ours.nats == pytest.approx(theirs.nll, rel=1e-6)
+    run = Run(name="model", scorer=ModelScorer(model))
+    evaluate([run], [TokenDocument(name="", ids=tuple(d.tolist()), bytes=1) for d in documents], reference=None)
+    assert (ours.documents, ours.tokens) == (5, sum(len(theirs.nll) for theirs in run.documents)) == (5, 1050)
+    assert ours.nats == pytest.approx(sum(theirs.nll.sum() for theirs in run.documents), rel=1e-6)
 
 
 def test_bits_per_byte_is_what_it_is_called(model):

@@ -14,7 +14,7 @@ _DARK = """
 """
 
 _SERIES = "".join(
-    f".mark.s{i},.area.s{i}{{fill:var(--s{i})}}.thread.s{i}{{stroke:var(--s{i})}}.key.s{i}{{color:var(--s{i})}}\n"
+    f".mark.s{i},.area.s{i}{{fill:var(--s{i})}}.area.s{i},.thread.s{i}{{stroke:var(--s{i})}}.key.s{i}{{color:var(--s{i})}}\n"
     for i in range(5)
 )
 
@@ -83,7 +83,7 @@ svg .tick{{fill:var(--quiet);font-size:11px}}
 .whisker.ptq{{stroke:var(--s0)}}.mark.ptq,.bar.ptq{{fill:var(--s0)}}
 .whisker.qat{{stroke:var(--s1)}}.mark.qat,.bar.qat{{fill:var(--s1)}}
 {_SERIES}
-.area{{fill-opacity:.55}}
+.area{{fill-opacity:.55;stroke-width:1}}
 .mark{{stroke:var(--ground);stroke-width:1}}
 .legend{{list-style:none;padding:0;margin:.75rem 0;display:flex;flex-wrap:wrap;gap:.25rem 1.25rem}}
 .places{{list-style:none;margin:0;padding:0;display:grid;gap:.75rem;

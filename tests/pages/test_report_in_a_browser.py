@@ -31,7 +31,7 @@ CONTRASTS = """(() => {
       if (e.tagName === 'text') found.push(['text', e.textContent, ratio(over(parse(style.fill), below), below)]);
       if (e.classList.contains('mark') || e.classList.contains('bar'))
         found.push(['mark', e.getAttribute('class'), ratio(over(parse(style.fill), below), below)]);
-      if (e.classList.contains('whisker') || e.classList.contains('thread') || e.classList.contains('outline'))
+      if (['whisker', 'thread', 'outline', 'area'].some(one => e.classList.contains(one)))
         found.push(['mark', e.getAttribute('class'), ratio(over(parse(style.stroke), below), below)]);
     } else if (own(e) && !['STYLE', 'SCRIPT'].includes(e.tagName)) {
       found.push(['text', e.textContent.slice(0, 40), ratio(over(parse(style.color), below), below)]);

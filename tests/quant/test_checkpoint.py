@@ -1,5 +1,6 @@
 """A float checkpoint becomes a quantized one and runs again: what is written and what comes back."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,12 @@ import torch
 from torchao.quantization import Int8DynamicActivationIntxWeightConfig, PerAxis, PerGroup, quantize_
 
 from model.checkpoint import load_model, open_tensors, read_info
-from quant.checkpoint import build_model, load_quantized, plan_checkpoint, quantize_checkpoint
+from quant.checkpoint import build_model, load_quantized, plan_checkpoint, quantize_checkpoint, quantized_layers
 from quant.integers import QuantizedTensor, dequantize, quantize_absmax
 from quant.packing import pack_int4
-from quant.plan import read_plan
-from quant.recipe import LayerScheme
+from quant.plan import choose, read_plan
+from quant.recipe import LayerScheme, SchemeName, read_overrides
+from quant.scales import quantize_matrix
 
 DOWN = "layers.0.feed_forward.down_proj"
 Q = "layers.0.attention.q_proj"
@@ -164,3 +166,127 @@ def test_the_float_recipe_keeps_learned_scales(write: Write, tmp_path: Path) -> 
     assert torch.equal(open_tensors(tmp_path / "out").get(f"{Q}.weight_scale"), torch.ones(64, 2))
     assert read_info(tmp_path / "out").learned_scales
     build_model(tmp_path / "out")
+
+
+@pytest.mark.parametrize("method", ["rtn7", "mse", "hqq"])
+def test_a_method_chooses_other_scales_on_the_same_storage_and_is_recorded(
+    write: Write, tmp_path: Path, method: str
+) -> None:
+    source = write()
+    summary = quantize_checkpoint(source, tmp_path / "out", method=method)
+    info = read_info(tmp_path / "out").quantization
+    assert info is not None and (info.method, summary.method) == (method, method)
+    layer = load_quantized(tmp_path / "out")[Q]
+    assert isinstance(layer, QuantizedTensor)
+    weight = open_tensors(source).get(f"{Q}.weight")
+    want = quantize_matrix(weight, layer.scheme, method)
+    assert torch.equal(layer.codes, want.codes) and torch.equal(layer.scales, want.scales)
+    assert not torch.equal(layer.scales, quantize_absmax(weight, layer.scheme).scales)
+    assert {name: tensor.scales.dtype for name, tensor in quantized_layers(source, method=method)} == {
+        name: tensor.scales.dtype for name, tensor in quantized_layers(source)
+    }
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("flat", [True, False])
+def test_learned_scales_of_the_accelerator_recipe_come_back_bit_for_bit(
+    write: Write, tmp_path: Path, tied: bool, flat: bool
+) -> None:
+    """Every layer's, the table's too; [N] and [N, 1] are the same scales."""
+    learned: dict[str, torch.Tensor] = {}
+
+    def learn(tensors: dict[str, torch.Tensor]) -> None:
+        for name, weight in list(tensors.items()):
+            if weight.dim() == 2:
+                noise = torch.rand(len(weight), 1, generator=torch.Generator().manual_seed(len(learned)))
+                learned[name.removesuffix(".weight")] = (weight.abs().amax(1, keepdim=True) / 7.5) * (0.7 + noise)
+        tensors |= {f"{name}.weight_scale": scale[:, 0] if flat else scale for name, scale in learned.items()}
+
+    source = write(learned=True, tied=tied, change=learn)
+    quantize_checkpoint(source, tmp_path / "out", recipe="4w-channel")
+    loaded = load_quantized(tmp_path / "out")
+    info = read_info(tmp_path / "out").quantization
+    assert info is not None and info.method == "trained" and ("head" in loaded) is not tied
+    for name, scale in learned.items():
+        layer = loaded[name]
+        assert isinstance(layer, QuantizedTensor) and layer.scheme.scheme == "int4-channel"
+        assert layer.scales.dtype == torch.float32 and torch.equal(layer.scales, scale)
+    model = build_model(tmp_path / "out")
+    assert model.cache_dtype == "float"
+    if tied:
+        assert torch.equal(model.embedding(torch.arange(96)), model.head.weight.dequantize())
+
+
+def test_float_activations_under_int4_weights_are_those_of_the_dequantized_model(write: Write, tmp_path: Path) -> None:
+    source = write()
+    quantize_checkpoint(source, tmp_path / "out", recipe="4w-channel")
+    model = load_model(source).eval().requires_grad_(False)
+    for name, tensor in load_quantized(tmp_path / "out").items():
+        if isinstance(tensor, QuantizedTensor):
+            model.get_submodule(name).weight.copy_(dequantize(tensor))
+    with torch.no_grad():
+        want, got = model(TOKENS), build_model(tmp_path / "out")(TOKENS)
+    assert torch.allclose(got, want, atol=1e-5 * float(want.abs().max()))
+
+
+def trained_for(source: Path, recipe: str, overrides: dict[str, SchemeName]) -> None:
+    """Says of a float checkpoint what it was trained for."""
+    info = read_info(source)
+    info = dataclasses.replace(info, trained_for=choose(source, info, recipe=recipe, overrides=overrides).to_info())
+    (source / "checkpoint.json").write_text(json.dumps(info.to_json()))
+
+
+def test_what_was_trained_under_overrides_is_converted_with_them(write: Write, tmp_path: Path) -> None:
+    source = write()
+    overrides: dict[str, SchemeName] = {"layers.0.*": "int8-channel", "layers.1.attention.*": "float"}
+    trained_for(source, "8da4w-g32", overrides)
+    summary = quantize_checkpoint(source, tmp_path / "out")
+    info = read_info(tmp_path / "out")
+    assert info.quantization is not None and info.trained_for is None
+    assert (summary.method, info.quantization.method) == ("trained", "trained")
+    assert info.quantization.layers[Q]["reason"] == "override layers.0.*"
+    loaded = load_quantized(tmp_path / "out")
+    layer, weight = loaded[Q], open_tensors(source).get(f"{Q}.weight")
+    assert isinstance(layer, QuantizedTensor)
+    assert torch.equal(layer.codes, quantize_absmax(weight, LayerScheme(scheme="int8-channel", bits=8)).codes)
+    kept = loaded["layers.1.attention.q_proj.weight"]
+    assert isinstance(kept, torch.Tensor)
+    assert torch.equal(kept, open_tensors(source).get("layers.1.attention.q_proj.weight"))
+    with pytest.raises(ValueError, match="was trained for recipe 8da4w-g32: its recipe is 8da4w-g32, not 4w-channel"):
+        quantize_checkpoint(source, tmp_path / "other", recipe="4w-channel")
+
+
+def test_learned_scales_of_a_layer_that_departs_are_kept_when_training_says_so(write: Write, tmp_path: Path) -> None:
+    scale = torch.rand(64, 1, generator=torch.Generator().manual_seed(2)) * 0.001 + 0.003
+
+    def learn(tensors: dict[str, torch.Tensor]) -> None:
+        for name, weight in list(tensors.items()):
+            if weight.dim() == 2 and weight.shape[1] % 32 == 0:
+                shape = (weight.shape[0], weight.shape[1] // 32)
+                tensors[f"{name}_scale"] = torch.full(shape, 0.04)
+        tensors[f"{DOWN}.weight_scale"] = scale
+
+    source = write(learned=True, change=learn)
+    trained_for(source, "8da4w-g32", {})
+    quantize_checkpoint(source, tmp_path / "out")
+    layer = load_quantized(tmp_path / "out")[DOWN]
+    assert isinstance(layer, QuantizedTensor)
+    assert layer.scheme.scheme == "int8-channel" and torch.equal(layer.scales, scale)
+
+
+def test_overridden_layers_run_in_the_integer_model(write: Write, tmp_path: Path) -> None:
+    source = write()
+    overrides = read_overrides(["embedding=float", "layers.0.attention.*=int8-channel", "layers.1.*=float"])
+    summary = quantize_checkpoint(source, tmp_path / "out", overrides=overrides)
+    assert summary == plan_checkpoint(source, overrides=overrides)
+    assert summary.exceptions[Q] == "override layers.0.attention.*"
+    model = build_model(tmp_path / "out")
+    plain = load_model(source)
+    for name in ("head", "layers.1.feed_forward.up_proj"):
+        module = model.get_submodule(name)
+        assert type(module) is torch.nn.Linear and type(module.weight.data) is torch.Tensor
+        assert torch.equal(module.weight, plain.get_submodule(name).weight)
+    assert model.head.weight is model.embedding.weight
+    assert model.get_submodule(Q).weight.target_dtype == torch.int8
+    with torch.no_grad():
+        assert torch.isfinite(model(TOKENS)).all()

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from quant.recipe import RECIPES, LayerScheme, check_group_size, find_recipe, plan_layers
+from quant.recipe import RECIPES, LayerScheme, check_group_size, find_recipe, plan_layers, read_overrides
 
 SHAPES = {"embedding": (512, 64), "layers.0.attention.q_proj": (64, 64), "layers.0.feed_forward.down_proj": (64, 172)}
 
 
-def test_the_recipes_load_without_torch() -> None:
-    code = "import sys, quant.recipe; sys.exit('torch' in sys.modules)"
+def test_recipes_methods_and_plans_load_without_torch() -> None:
+    code = "import sys, quant.recipe, quant.plan, quant.methods; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -92,3 +92,67 @@ def test_a_scheme_from_json_that_does_not_hold_together_is_refused(change: dict[
     data = {"scheme": "int4-group", "bits": 4, "group_size": 32, "reason": None} | change
     with pytest.raises(ValueError, match=message):
         LayerScheme.from_json(data)
+
+
+def test_the_accelerator_recipe_is_int4_by_channel_under_float_activations() -> None:
+    recipe = RECIPES["4w-channel"]
+    assert (recipe.group_size, recipe.activations, recipe.cache) == (None, "float", "float")
+    plan = plan_layers(recipe, SHAPES)
+    assert set(plan.values()) == {LayerScheme(scheme="int4-channel", bits=4)}  # 172 columns need no group
+    with pytest.raises(ValueError, match="recipe '4w-channel' has no groups; leave out the group size 32"):
+        plan_layers(recipe, SHAPES, group_size=32)
+
+
+def test_an_override_changes_the_layers_that_match_and_says_so() -> None:
+    plan = plan_layers(RECIPES["8da4w-g32"], SHAPES, overrides={"layers.0.attention.*": "int8-channel"})
+    assert plan["layers.0.attention.q_proj"] == LayerScheme(
+        scheme="int8-channel", bits=8, reason="override layers.0.attention.*"
+    )
+    assert {name for name, layer in plan.items() if layer.reason == "override layers.0.attention.*"} == {
+        "layers.0.attention.q_proj"
+    }
+
+
+def test_of_several_overrides_the_last_that_matches_counts() -> None:
+    given = read_overrides(["embedding=int8-channel", "*=float", "*_proj=int4-channel", "embedding=int4-channel"])
+    plan = plan_layers(RECIPES["8da4w-g32"], SHAPES, overrides=given)
+    assert {layer.scheme for layer in plan.values()} == {"int4-channel"}
+    assert plan["embedding"].reason == "override embedding"
+
+
+def test_an_override_to_what_the_layer_is_anyway_is_no_departure() -> None:
+    plain = plan_layers(RECIPES["8da4w-g32"], SHAPES)
+    given = read_overrides(["embedding=int4-group", "*.down_proj=int8-channel"])
+    assert plan_layers(RECIPES["8da4w-g32"], SHAPES, overrides=given) == plain
+
+
+def test_groups_can_be_overridden_in_only_with_their_size() -> None:
+    given = read_overrides(["embedding=int4-group"])
+    plan = plan_layers(RECIPES["4w-channel"], SHAPES, group_size=32, overrides=given)
+    assert plan["embedding"] == LayerScheme(scheme="int4-group", bits=4, group_size=32, reason="override embedding")
+    with pytest.raises(ValueError, match="asks for int4-group, but recipe '4w-channel' has no groups; give a group"):
+        plan_layers(RECIPES["4w-channel"], SHAPES, overrides=given)
+
+
+@pytest.mark.parametrize("texts, message", [
+    (["embeding=float"], r"override 'embeding' matches no layer; did you mean 'embedding'\?; layers are embed"),
+    (["head=float"], "override 'head' matches no layer: this model's head is its table; name 'embedding' for both"),
+    (["layers.7.*=float"], r"override 'layers\.7\.\*' matches no layer.*layers\.N\.attention\.q_proj"),
+    (["*.down_proj=int4-group"], r"layer layers\.0\.feed_forward\.down_proj cannot be int4-group: K = 172 is not"),
+    (["embedding"], r"override 'embedding' is not PATTERN=SCHEME; an example: 'layers\.0\.\*=int8-channel'"),
+    (["=float"], "override '=float' is not PATTERN=SCHEME"),
+    (["embedding=int8"], r"override 'embedding' asks for 'int8'; did you mean 'int8-channel'\?; known: int4-group"),
+])  # fmt: skip
+def test_an_override_that_cannot_be_is_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_layers(RECIPES["8da4w-g32"], SHAPES, overrides=read_overrides(texts))
+
+
+def test_nothing_departs_from_a_recipe_that_quantizes_nothing() -> None:
+    with pytest.raises(ValueError, match="recipe 'float' quantizes nothing, so no layer can depart from it"):
+        plan_layers(RECIPES["float"], SHAPES, overrides={"embedding": "int8-channel"})
+
+
+def test_an_override_survives_json() -> None:
+    for layer in plan_layers(RECIPES["8da4w-g32"], SHAPES, overrides={"*": "float"}).values():
+        assert LayerScheme.from_json(layer.to_json()) == layer

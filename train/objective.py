@@ -15,7 +15,9 @@ from model.checkpoint import float_shapes, load_model, open_tensors, read_info
 from model.checkpoint_info import CheckpointInfo, QuantizationInfo
 from model.files import sha256_file
 from model.transformer import Transformer
+from quant.checkpoint import load_quantized
 from quant.fake_quant import FakeQuantLinear, prepare_qat
+from quant.integers import QuantizedTensor, dequantize
 from quant.plan import layer_shapes
 from quant.recipe import LayerScheme, Recipe, find_recipe, plan_layers, read_overrides
 from train.distillation import CachedTargets, Head, chunked_cross_entropy, distillation_loss
@@ -159,8 +161,12 @@ def start_qat(settings: RunSettings, base: Path) -> tuple[Transformer, SelfDisti
     source = base / settings.model.checkpoint
     info = read_info(source)
     recipe, plan, _ = qat_plan(settings)
-    start = _start_scales(source, info, learn_ranges=settings.qat.learn_ranges)
-    model = prepare_qat(load_model(source), plan, recipe, learn_ranges=settings.qat.learn_ranges, start_scales=start)
+    model = load_model(source)
+    if settings.qat.start is not None:
+        scales = _begin_with_codes(model, base / settings.qat.start, qat_plan(settings)[2])
+    else:
+        scales = _start_scales(source, info, learn_ranges=settings.qat.learn_ranges)
+    prepare_qat(model, plan, recipe, learn_ranges=settings.qat.learn_ranges, start_scales=scales)
     if settings.distill.cross_entropy == 1.0:
         return model, SelfDistillation(settings, None)
     folder = source if settings.distill.teacher is None else base / settings.distill.teacher
@@ -175,6 +181,30 @@ def start_qat(settings: RunSettings, base: Path) -> tuple[Transformer, SelfDisti
         )
         cache = TeacherCache.open(base / settings.distill.cache, facts, temperature=settings.distill.temperature)
     return model, SelfDistillation(settings, load_model(folder).eval().requires_grad_(False), cache)
+
+
+def _begin_with_codes(model: Transformer, folder: Path, trained_for: QuantizationInfo) -> dict[str, Tensor]:
+    """Gives a float model the weights that a quantized checkpoint's codes stand for; returns its scales by layer.
+
+    Raises:
+        ValueError: the checkpoint is not quantized, or not as this run trains.
+    """
+    found = read_info(folder)
+    if found.quantization is None or found.config != model.config:
+        what = "is not quantized" if found.quantization is None else "is of another model"
+        raise ValueError(f"qat.start {folder} {what}; give what `pocketlm quantize` made of this run's checkpoint")
+    if found.quantization.layers != trained_for.layers:
+        raise ValueError(
+            f"qat.start {folder} is quantized otherwise than this run trains ({found.quantization.recipe} against "
+            f"{trained_for.recipe}, or other groups or overrides); quantize it with the same ones"
+        )
+    scales = {}
+    with torch.no_grad():
+        for name, tensor in load_quantized(folder).items():
+            if isinstance(tensor, QuantizedTensor) and tensor.scheme.reason is None:
+                model.get_parameter(f"{name}.weight").copy_(dequantize(tensor))
+                scales[name] = tensor.scales
+    return scales
 
 
 def _start_scales(source: Path, info: CheckpointInfo, *, learn_ranges: bool) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ class QatSettings:
     recipe: str = "8da4w-g32"
     group_size: int | None = None  # none: the recipe's
     overrides: tuple[str, ...] = ()  # "PATTERN=SCHEME", as `pocketlm quantize --override` takes them
+    start: str | None = None  # a quantized checkpoint of the model: its codes and scales are where training begins
     learn_ranges: bool = False  # every scale is a parameter of its own, in place of the weights' absmax
     range_lr: float = 1e-3  # of the scales' logarithms, when optimizer.lr is reached; it follows its schedule
 
@@ -28,6 +29,8 @@ class QatSettings:
             check_group_size(self.group_size)
         read_overrides(self.overrides)
         number("qat.range_lr", self.range_lr)
+        if self.start is not None and not self.learn_ranges:
+            raise ValueError("qat.start brings scales of its own, which only qat.learn_ranges = true keeps; set it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def test_nothing_is_shared_once_a_ring_has_gone_round_or_somebody_else_used_the_
 
 
 def test_a_stream_that_is_left_early_does_not_mislead_the_next_one(runner):
-    made = scorer(runner)
+    made = scorer(runner, safe=10_000)
     rows = block_rows(VOCAB)
     ids = [1] * (rows + 5)
     next(made.rows(ids))

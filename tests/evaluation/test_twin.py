@@ -14,6 +14,7 @@ from evaluation.things import shipped_scorer
 from export.package import open_package
 from model.checkpoint import WEIGHTS_FILE
 from model.errors import EnvironmentFault, GateError
+from quant.checkpoint import quantize_checkpoint
 from tests.evaluation.test_evaluate import TEXT, floats
 from tests.packages import Made
 
@@ -41,9 +42,10 @@ def test_one_scale_of_another_value_in_the_checkpoint_is_refused_by_its_layer(ti
     refused(tiny_int4, copy, text, GateError, r"not made of .*layers.1.feed_forward.up_proj: 1 of \d+ scales differ")
 
 
-def test_a_checkpoint_that_cannot_be_the_packages_is_refused(tiny_int4, other_int4, text):
+def test_a_checkpoint_that_cannot_be_the_packages_is_refused(tiny_int4, text, tmp_path):
     refused(tiny_int4, floats(tiny_int4), text, ValueError, "is not quantized; a twin is made from")
-    refused(tiny_int4, other_int4.checkpoint, text, ValueError, "another shape or recipe than the package")
+    quantize_checkpoint(floats(tiny_int4), tmp_path / "other", recipe="float")
+    refused(tiny_int4, tmp_path / "other", text, ValueError, "another shape or recipe than the package")
     with pytest.raises(ValueError, match="none of the 0 packages was made of"):
         evaluate_things([tiny_int4.checkpoint], text=text, twins=[tiny_int4.checkpoint])
 

@@ -21,6 +21,11 @@ def guide(root):
     return (root / "docs" / "guide-train.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def keys(root):
+    return (root / "docs" / "run-file.md").read_text(encoding="utf-8")
+
+
 def leaves(kind, prefix=""):
     """Each key that a run file may have, with its default."""
     hints = typing.get_type_hints(kind)
@@ -37,19 +42,18 @@ def leaves(kind, prefix=""):
 KEYS = dict(leaves(RunSettings))
 
 
-def rows(guide):
-    table = guide[guide.index("## 7.") :]
-    return re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| (.+) \|$", table, re.MULTILINE)
+def rows(keys):
+    return re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| (.+) \|$", keys, re.MULTILINE)
 
 
-def test_every_key_has_exactly_one_row_and_every_row_is_a_key(guide):
+def test_every_key_has_exactly_one_row_and_every_row_is_a_key(keys):
     assert len(KEYS) > 50
-    assert sorted(key for key, _, _ in rows(guide)) == sorted(KEYS)
+    assert sorted(key for key, _, _ in rows(keys)) == sorted(KEYS)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_default_in_the_guide_is_the_settings_own(guide, key):
-    ((_, said, meaning),) = [row for row in rows(guide) if row[0] == key]
+def test_the_default_in_the_guide_is_the_settings_own(keys, key):
+    ((_, said, meaning),) = [row for row in rows(keys) if row[0] == key]
     default = KEYS[key]
     assert len(meaning) > 5
     if default is NO_DEFAULT or default is None:

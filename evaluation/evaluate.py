@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from evaluation.listed import find_list
 from evaluation.result import Evaluation, TextFacts
 from evaluation.scores import ThingScores
 from evaluation.scoring import Progress, Run, score_documents
 from evaluation.task_files import Question, read_questions
 from evaluation.tasks import DELIMITER, encode_task, score_task
-from evaluation.text import Text, find_list, read_text
+from evaluation.text import Text, read_text
 from evaluation.things import Thing, find_reference, open_things, short_names
 from evaluation.tokens import TokenStream, tokenize
 from evaluation.trained_on import find_overlap
@@ -197,7 +198,7 @@ def text_facts(text: Text, stream: TokenStream, cut: int) -> TextFacts:
 
 
 def _context_notes(things: Sequence[Thing], stream: TokenStream, asked: int, cut: int) -> list[str]:
-    """Where a context is shorter than what is scored."""
+    """What is scored otherwise than a reader might think."""
     notes = []
     longest = max(len(document.ids) for document in stream.documents)
     for thing in things:
@@ -206,6 +207,8 @@ def _context_notes(things: Sequence[Thing], stream: TokenStream, asked: int, cut
                 f"{thing.name} has a bounded context of {cut - 1:,} tokens: {stream.cut:,} longer documents are cut "
                 f"after {cut:,} tokens for all"
             )
+        if thing.is_trained_for:
+            notes.append(f"{thing.name} was trained for a recipe but is scored unrounded; quantize it for what ships")
         if thing.context is not None and thing.context.kind == "endless" and longest > thing.context.tokens + 1:
             notes.append(
                 f"{thing.name} sees the last {thing.context.tokens:,} tokens; documents have up to {longest:,}"

@@ -5,7 +5,7 @@ Knows no model; how a text file is split stands in evaluation/documents.py.
 
 import glob
 import hashlib
-import json
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,10 +13,9 @@ from typing import Any
 
 from evaluation.documents import FILES, find_protocol
 from evaluation.documents import read_documents as read_split
+from evaluation.listed import find_list, read_listed, reading_settings
 from train.settings import DataSettings
 from train.sources import STDLIB, read_documents
-
-LISTED = "documents.jsonl"  # in a run's tokens/, or beside a checkpoint that was taken out of its run
 
 _AS_FILES = (".jsonl", ".parquet")
 _MOST_PATTERNS = 200  # more file names than that are wanted by their endings
@@ -80,8 +79,9 @@ def read_text(
         documents = [TextDocument(name=str(number), text=text) for number, text in enumerate(texts, 1)]
         digest: str | None = hashlib.sha256(path.read_bytes()).hexdigest()
     else:
-        wanted = None if listed is None else read_listed(find_list(listed), split)
-        documents = _several(source, wanted)
+        found = None if listed is None else find_list(listed)
+        wanted = None if found is None else read_listed(found, split)
+        documents = _several(source, wanted, {} if found is None else reading_settings(found), limit)
         digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         if wanted is not None:
             _check_complete(documents, wanted, source)
@@ -96,15 +96,17 @@ def read_text(
     )
 
 
-def _several(source: str, wanted: Mapping[str, str] | None) -> list[TextDocument]:
+def _several(
+    source: str, wanted: Mapping[str, str] | None, reading: Mapping[str, Any], limit: int | None
+) -> list[TextDocument]:
     place = source if source.startswith("python:") else str(Path(source).resolve())
-    data = DataSettings(sources=(place,), include=() if wanted is None else _patterns(list(wanted.values())))
-    found = (document for document in read_documents(data, base=Path.cwd()))
-    return [
-        TextDocument(name=document.name, text=document.text)
-        for document in found
-        if wanted is None or document.sha256 in wanted
-    ]
+    data = DataSettings(sources=(place,), include=() if wanted is None else _patterns(list(wanted.values())), **reading)
+    found = read_documents(data, base=Path.cwd())
+    if wanted is None:
+        found = itertools.islice(found, limit)  # no further: a source may be large
+    else:
+        found = (document for document in found if document.sha256 in wanted)
+    return [TextDocument(name=document.name, text=document.text) for document in found]
 
 
 def _patterns(names: Sequence[str]) -> tuple[str, ...]:
@@ -124,44 +126,3 @@ def _check_complete(documents: Sequence[TextDocument], wanted: Mapping[str, str]
             f"{source} has no document that is what {missing[0]!r} was when the list was made{more}, of {len(wanted)} "
             "held out: it is another version; give the text of the run (for python:stdlib the same Python)"
         )
-
-
-def find_list(place: Path) -> Path:
-    """The documents.jsonl that a path means: itself, or the one of a run's or checkpoint's folder.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if place.is_file():
-        return place
-    for candidate in (place / LISTED, place / "tokens" / LISTED, place.parent / "tokens" / LISTED):
-        if candidate.is_file():
-            return candidate
-    raise ValueError(f"{place} has no {LISTED}; give one, or the folder of a `pocketlm train` run, which has it")
-
-
-def read_listed(path: Path, split: str) -> dict[str, str]:
-    """sha256 to name of a list's documents of one split, in their order.
-
-    Raises:
-        ValueError: a line is no entry of such a list, or none is of that split.
-    """
-    entries: dict[str, str] = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            entry = _entry(line, f"{path}, line {number}")
-            if entry["split"] == split:
-                entries[entry["sha256"]] = entry["name"]
-    if not entries:
-        raise ValueError(f"{path} lists no document of the split {split!r}; give the list of a run that has one")
-    return entries
-
-
-def _entry(line: str, where: str) -> dict[str, Any]:
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not valid JSON ({error}); give a documents.jsonl of `pocketlm train`") from None
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("name", "split", "sha256")):
-        raise ValueError(f"{where}: no name, split and sha256; give a documents.jsonl of `pocketlm train`")
-    return entry

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from chat.window import Context
 from evaluation.kernels import package_kernels, torch_kernels
+from evaluation.listed import lists_beside
 from evaluation.scorers import ModelScorer, PackageScorer, Scorer
 from evaluation.scores import Kind
 from evaluation.tokens import tokenizer_digest
-from evaluation.trained_on import lists_beside
 from export.manifest import Manifest
 from export.package import Package, open_package
 from export.runner import open_runner

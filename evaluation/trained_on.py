@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.text import LISTED, Text, read_listed
+from evaluation.listed import read_listed
+from evaluation.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +23,6 @@ class Overlap:
             f"trained on {self.documents} of the {self.of} documents scored (by their hashes in {self.listed}): "
             "its figures say how well it remembers; score held-out text"
         )
-
-
-def lists_beside(checkpoint: Path) -> list[Path]:
-    """The lists of training documents that a checkpoint's place tells of: its own, and the one of its run."""
-    places = (checkpoint / LISTED, checkpoint.parent / LISTED, checkpoint.resolve().parent / "tokens" / LISTED)
-    return [place for place in places if place.is_file()]
 
 
 def find_overlap(text: Text, lists: Sequence[Path]) -> Overlap | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.text import find_list, read_text
+from evaluation.listed import find_list
+from evaluation.text import read_text
 
 
 def listing(folder: Path, *entries: tuple[str, str, str]) -> Path:
@@ -66,6 +67,18 @@ def test_only_what_a_run_held_out_is_read_and_found_by_its_hash(folder, tmp_path
     read = read_text(str(folder), protocol=None, listed=run)
     assert [d.name for d in read.documents] == ["c.jsonl:3", "inner/b.md"]
     assert read.held_out_of == str(run)
+
+
+def test_documents_are_taken_out_of_a_file_as_the_run_took_them(tmp_path):
+    source = tmp_path / "stories.txt"
+    source.write_text("One.\n<end>\nTwo.\n<end>\nThree.\n")
+    run, tokens = tmp_path / "run", tmp_path / "tokens"
+    listing(tokens, ("stories.txt:1", "train", "One."), ("stories.txt:2", "held_out", "Two."))
+    (tokens / "index.json").write_text(json.dumps({"settings": {"data.separator": "<end>", "data.field": "text"}}))
+    (run / "checkpoint").mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"settings": {"data": {"tokens": str(tokens)}}}))
+    for place in (run, run / "checkpoint", tokens):  # the run keeps its tokens elsewhere
+        assert [d.text for d in read_text(str(source), protocol=None, listed=place).documents] == ["Two."]
 
 
 def test_held_out_text_that_is_another_version_is_refused(folder, tmp_path):

@@ -1,7 +1,8 @@
 """Text that was trained on is found by its hashes, wherever the list of the training run lies."""
 
+from evaluation.listed import lists_beside
 from evaluation.text import read_text
-from evaluation.trained_on import find_overlap, lists_beside
+from evaluation.trained_on import find_overlap
 from tests.evaluation.test_text import listing
 
 

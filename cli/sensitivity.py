@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-tokens", type=click.IntRange(min=2), default=512, show_default=True, help="Where each document is cut."
 )
+@click.option("--held-out", "documents", type=PATH, help="Only what this documents.jsonl (or run) holds out.")
 @click.option("--limit-documents", type=click.IntRange(min=1), help="Only so many documents.")
 @click.option("--recipe", help="As in quantize: 8da4w-g32 (the default) or 4w-channel.")
 @click.option("--group-size", type=int, help="As in quantize.")

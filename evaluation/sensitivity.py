@@ -14,6 +14,8 @@ import numpy as np
 
 from evaluation.evaluate import text_facts
 from evaluation.intervals import Resamples
+from evaluation.listed import lists_beside
+from evaluation.result import TextFacts
 from evaluation.scores import Floats, Interval
 from evaluation.scoring import Progress, Run, TokenDocument, score_documents
 from evaluation.sensitivity_chart import to_svg
@@ -22,12 +24,12 @@ from evaluation.sensitivity_parts import FloatStates, Part, PartScorer, activati
 from evaluation.sensitivity_result import By, Cost, Sensitivity, Suggestion
 from evaluation.text import Text, read_text
 from evaluation.tokens import TokenStream, tokenize
-from evaluation.trained_on import find_overlap, lists_beside
+from evaluation.trained_on import find_overlap
 from model.checkpoint import load_model, read_info
 from model.files import atomic_output, dump_json
 from model.tokenizer import TokenizerSpec, load_tokenizer
 from quant.calibration import Documents
-from quant.checkpoint import quantized_layers
+from quant.checkpoint import plan_checkpoint, quantized_layers
 from quant.integers import QuantizedTensor
 from quant.methods import TRAINED
 from quant.plan import Choice, choose
@@ -35,7 +37,7 @@ from quant.recipe import NO_OVERRIDES, SchemeName, find_recipe
 
 JSON_FILE, CHART_FILE = "sensitivity.json", "sensitivity.svg"
 _PROGRESS_SECONDS = 5.0
-_WEIGHTS = ("weights", "everything")  # costs of all weight matrices
+_WEIGHTS = {"weights", "everything"}  # costs of all weight matrices
 
 
 def measure_sensitivity(
@@ -44,6 +46,7 @@ def measure_sensitivity(
     text: str,
     protocol: str | None = None,
     max_tokens: int = 512,
+    documents: Path | None = None,
     limit_documents: int | None = None,
     recipe: str | None = None,
     group_size: int | None = None,
@@ -56,8 +59,8 @@ def measure_sensitivity(
 
     Args:
         checkpoint: a float one with a tokenizer.
-        text: see `evaluation.text.read_text`, as are `protocol` and `limit_documents`; `max_tokens` is where each
-            document is cut, first token included.
+        text: see `evaluation.text.read_text`, as are `protocol`, `documents` and `limit_documents`; `max_tokens` is
+            where each document is cut, first token included.
         recipe: with `group_size`, `method` and `calibration` as in `quant.checkpoint.quantize_checkpoint`.
         by: a row for each weight matrix, for each kind of matrix over all layers, or for all matrices of a layer.
         progress: receives a line every few seconds, and each note as it arises.
@@ -66,36 +69,17 @@ def measure_sensitivity(
         ValueError: the checkpoint is quantized, damaged or without a tokenizer; the recipe quantizes nothing, or it or
             what goes with it is impossible; the text cannot be read.
     """
-    started, say = time.monotonic(), progress or (lambda line: None)
+    say = progress or (lambda line: None)
     if max_tokens < 2:
         raise ValueError(f"max_tokens is {max_tokens}; at least 2 are needed (one given, one scored)")
-    choice, tokenizer_spec = _check(checkpoint, recipe, group_size, method)
-    found = read_text(text, protocol=protocol, limit=limit_documents)
-    stream = tokenize(found.documents, load_tokenizer(checkpoint, tokenizer_spec), max_tokens=max_tokens)
+    choice, spec = _check(checkpoint, recipe, group_size, method, calibration)
+    found = read_text(text, protocol=protocol, listed=documents, limit=limit_documents)
+    stream = tokenize(found.documents, load_tokenizer(checkpoint, spec), max_tokens=max_tokens)
     notes = _notes(checkpoint, choice, found, stream)
     for note in notes:
         say(f"note: {note}")
     measure = _Measure(checkpoint, choice, calibration, stream.documents, say)
-    rows, others, sum_of_rows = measure.costs(by)
-    everything = others["everything"]
-    return Sensitivity(
-        checkpoint=str(checkpoint),
-        recipe=choice.recipe,
-        group_size=choice.group_size,
-        method=choice.method,
-        by=by,
-        text=text_facts(found, stream, max_tokens),
-        rows=tuple(rows),
-        activations=others.get("activations"),
-        cache=others.get("cache"),
-        weights=others.get("weights", everything),
-        everything=everything,
-        sum_of_rows=sum_of_rows,
-        suggestion=measure.suggestion(rows, everything),
-        seconds=time.monotonic() - started,
-        notes=tuple(notes),
-        versions={name: version(name) for name in ("pocketlm", "torch", "torchao")},
-    )
+    return measure.result(by, text_facts(found, stream, max_tokens), notes)
 
 
 def write_sensitivity(found: Sensitivity, out: Path, *, overwrite: bool = False) -> None:
@@ -111,14 +95,16 @@ def write_sensitivity(found: Sensitivity, out: Path, *, overwrite: bool = False)
 
 
 def _check(
-    checkpoint: Path, recipe: str | None, group_size: int | None, method: str | None
+    checkpoint: Path, recipe: str | None, group_size: int | None, method: str | None, calibration: Documents | None
 ) -> tuple[Choice, TokenizerSpec]:
+    """What is to be measured; refuses what shapes and descriptions show to be impossible, before anything is read."""
     info = read_info(checkpoint)
     choice = choose(checkpoint, info, recipe=recipe, group_size=group_size, method=method)
     if find_recipe(choice.recipe).weights == "float":
         raise ValueError("recipe 'float' quantizes nothing, so there is nothing to measure; take another, as 8da4w-g32")
     if info.tokenizer is None:
         raise ValueError(f"{checkpoint} has no tokenizer, so text cannot be scored; convert it from a folder with one")
+    plan_checkpoint(checkpoint, recipe=recipe, group_size=group_size, method=method, calibration=calibration)
     return choice, info.tokenizer
 
 
@@ -157,7 +143,32 @@ class _Measure:
         self.resamples = Resamples(len(documents))
         self.tokens: Floats = np.array([len(document.ids) - 1 for document in documents], dtype=np.float64)
 
-    def costs(self, by: By) -> tuple[list[Cost], dict[str, Cost], Interval]:
+    def result(self, by: By, text: TextFacts, notes: Sequence[str]) -> Sensitivity:
+        """All that there is to say."""
+        started = time.monotonic()
+        rows, others, sum_of_rows = self._costs(by)
+        everything = others["everything"]
+        suggestion = self._suggestion(rows, everything)
+        return Sensitivity(
+            checkpoint=str(self.checkpoint),
+            recipe=self.choice.recipe,
+            group_size=self.choice.group_size,
+            method=self.choice.method,
+            by=by,
+            text=text,
+            rows=tuple(rows),
+            activations=others.get("activations"),
+            cache=others.get("cache"),
+            weights=others.get("weights", everything),
+            everything=everything,
+            sum_of_rows=sum_of_rows,
+            suggestion=suggestion,
+            seconds=time.monotonic() - started,
+            notes=tuple(notes),
+            versions={name: version(name) for name in ("pocketlm", "torch", "torchao")},
+        )
+
+    def _costs(self, by: By) -> tuple[list[Cost], dict[str, Cost], Interval]:
         """Of each row, the most costly first; of all that are no rows, by name; and the rows' KL added up."""
         tensors = self._quantize(NO_OVERRIDES)
         groups = group_layers(self.layers, by)
@@ -169,16 +180,13 @@ class _Measure:
         costs = [self._cost(parts[i].name, kl_PN[i], agree_PN[i]) for i in range(len(parts))]
         rows = [self._weighed(cost, group) for cost, group in zip(costs, groups, strict=False)]
         every = Group(name="", pattern="*", layers=tuple(self.layers))
-        others = {
-            cost.name: replace(self._weighed(cost, every), pattern=None, more_bytes=None)
-            if cost.name in _WEIGHTS
-            else cost
-            for cost in costs[len(groups) :]
-        }
+        others = {cost.name: cost for cost in costs[len(groups) :]}
+        for name in _WEIGHTS & set(others):
+            others[name] = replace(self._weighed(others[name], every), pattern=None, more_bytes=None)
         total = self.resamples.ratio(kl_PN[: len(groups)].sum(0), self.tokens)
         return sorted(rows, key=lambda row: -row.kl.value), others, total
 
-    def suggestion(self, rows: Sequence[Cost], everything: Cost) -> Suggestion | None:
+    def _suggestion(self, rows: Sequence[Cost], everything: Cost) -> Suggestion | None:
         """What to keep in 8 bits, measured; None where there is nothing, or nothing may be changed."""
         chosen = suggest(rows, ROOM * (everything.bytes or 0))
         if not chosen or self.choice.method == TRAINED:

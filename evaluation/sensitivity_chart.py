@@ -32,7 +32,7 @@ def to_svg(found: Sensitivity) -> str:
     parts = [
         text(LEFT, 18, title, "head"),
         text(LEFT, 34, shortened(f"{found.checkpoint}, {found.method}", RIGHT - LEFT), "tick"),
-        text(LEFT, 48, "KL to the float model, in nats a token, each part alone", "tick"),
+        text(LEFT, 48, "KL to the float model in nats a token; each part alone", "tick"),
     ]
     height = 58.0
     if matrices:

@@ -1,6 +1,7 @@
-"""Each part of a model quantized alone: what it costs, that the whole is the converted model, that nothing stays behind."""
+"""Each part of a model quantized alone: what it costs, that the whole is the converted model, that all is put back."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -196,15 +197,20 @@ def test_a_damaged_layer_ranks_first_and_is_what_to_keep_wider(folder: Path, tmp
         assert found.suggestion.kl.value < found.everything.kl.value
 
 
-def test_one_block_is_all_its_matrices_at_once(folder: Path, tmp_path: Path) -> None:
-    found = measure(folder, by="block")
-    assert {row.name for row in found.rows} == {"embedding", "layers.0", "layers.1"}
-    block = next(row for row in found.rows if row.name == "layers.0")
-    assert len(block.layers) == 7 and block.pattern == "layers.0.*"
-    rest = {"embedding": "float", "layers.1.*": "float"}
-    quantize_checkpoint(folder / "tied", tmp_path / "quantized", recipe="8da4w-g32", overrides=rest)
-    weights = measure(folder, by="layer")
-    assert block.kl.value > max(row.kl.value for row in weights.rows if row.name.startswith("layers.0"))
+@pytest.mark.parametrize(("by", "name", "rest"), [
+    ("block", "layers.0", {"embedding": "float", "layers.1.*": "float"}),
+    ("kind", "attention.v_proj", {"*": "float", "layers.*.attention.v_proj": "int4-channel"}),
+    ("layer", "embedding", {"layers.*": "float"}),
+])  # fmt: skip
+def test_a_row_is_what_evaluate_says_of_a_checkpoint_with_all_else_left_float(
+    folder: Path, tmp_path: Path, by: str, name: str, rest: dict
+) -> None:
+    found = measure(folder, recipe="4w-channel", by=by)
+    row = next(row for row in found.rows if row.name == name)
+    quantize_checkpoint(folder / "tied", tmp_path / "quantized", recipe="4w-channel", overrides=rest)
+    want = evaluate_things([folder / "tied", tmp_path / "quantized"], text=str(folder / "text.txt"))
+    assert summarize(want.things[1], want.resamples()).kl_mean == row.kl
+    assert len(row.layers) == {"block": 7, "kind": 2, "layer": 1}[by]
 
 
 def test_the_json_holds_every_figure_and_the_files_are_written_both(folder: Path, tmp_path: Path) -> None:
@@ -241,6 +247,16 @@ def test_one_document_has_no_interval_and_says_so(folder: Path) -> None:
     found = measure(folder, limit_documents=1, by="block", progress=said.append)
     assert found.to_json()["rows"][0]["kl"]["low"] is None
     assert any("no interval" in line for line in said) and any("no interval" in note for note in found.notes)
+
+
+def test_text_that_the_model_was_trained_on_is_warned_of(folder: Path, tmp_path: Path) -> None:
+    changed(folder, V, lambda weight: weight, tmp_path / "checkpoint")
+    (tmp_path / "text.txt").write_text("\n".join(LINES))
+    entry = {"name": "cat", "split": "train", "sha256": hashlib.sha256(LINES[1].encode()).hexdigest()}
+    (tmp_path / "checkpoint" / "documents.jsonl").write_text(json.dumps(entry) + "\n")
+    said: list[str] = []
+    measure(tmp_path, "checkpoint", by="block", progress=said.append)
+    assert "trained on 1 of the 4 documents" in said[0]
 
 
 def test_weights_that_were_trained_for_a_recipe_are_measured_with_a_warning_and_without_overrides(

@@ -11,11 +11,14 @@ from evaluation.comparison import Difference, Restoration
 from evaluation.report_words import higher, percent, scaled, span
 from evaluation.scores import Interval
 
-Finding = Literal["restored", "adaptation", "no loss", "not separated", "worse", "no QAT", "no PTQ", "float only"]
+Finding = Literal[
+    "restored", "partly restored", "adaptation", "no loss", "not separated", "worse", "no QAT", "no PTQ", "float only"
+]
 
 # Recovered share of perplexity above the recovered share of KL that is taken for adaptation (docs/numerics.md).
 MOST_EXCESS = 0.25
 MOST_KL_OF_A_RETURN = 0.5  # of PTQ's; a QAT thing that kept more did not come back, whatever its perplexity says
+LEAST_RECOVERED = 0.5  # of the perplexity that PTQ lost; with less of it or more of the KL a thing is partly restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,8 @@ def _restored(found: Restoration) -> tuple[Finding, str]:
     assert found.recovered is not None  # or `_no_loss` has spoken
     unclear = [what for what, gain in (("perplexity", found.gain), ("KL", found.kl_gain)) if not separates(gain)]
     rest = f", though these documents do not separate the two in {unclear[0]}" if unclear else ""
-    return "restored", (
+    is_partly = found.recovered.value < LEAST_RECOVERED or found.kl_ratio.value > MOST_KL_OF_A_RETURN
+    return "partly restored" if is_partly else "restored", (
         f"{found.qat} recovers {percent(found.recovered)} of the perplexity that {found.ptq}, the best PTQ, lost, and "
         f"its KL to the float model is {_ratio(found)}{rest}."
     )

@@ -52,9 +52,15 @@ def test_equal_things_are_said_to_be_inseparable():
     assert "do not separate qat from rtn" in found.sentence and "score more text" in found.sentence
 
 
+def test_less_than_half_of_the_way_is_partly_restored():
+    for qat in ((0.1, 0.06), (0.05, 0.11)):
+        found = judge(restoration((0.1642, 0.185), qat))
+        assert found.finding == "partly restored" and found.sentence.startswith("qat recovers")
+
+
 def test_a_gain_in_kl_alone_says_that_perplexity_does_not_separate_the_two():
     found = judge(restoration((0.03, 0.18), (0.0299, 0.03), documents=40))
-    assert found.finding == "restored"
+    assert found.finding == "partly restored"
     assert "do not separate the two in perplexity" in found.sentence
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from cli.report import Result, size, tree_bytes
 from cli.terminal import Terminal
-from model.errors import GateError
 
 MODEL = Path(__file__).resolve().parent.parent / "assets" / "nano"
 RECIPE = "8da4w-g32"
@@ -70,7 +69,7 @@ def run_demo(terminal: Terminal, folder: Path, *, is_quiet: bool) -> Result:
 
 
 def verify_integers(quantized: Path, package: Path) -> dict[str, int]:
-    """Compares every code and scale of a package's program with the checkpoint's, and reads its hashes and operators.
+    """Proves a package as `pocketlm verify` does.
 
     Returns:
         How many `matrices`, `codes` and `scales` were compared; a tied table counts once.
@@ -78,23 +77,10 @@ def verify_integers(quantized: Path, package: Path) -> dict[str, int]:
     Raises:
         GateError: something differs, runs undelegated, or is float where the recipe says integers.
     """
-    from export.export import expected_weights
-    from export.inspect import inspect_package
-    from export.integers import compare_integers
-    from export.pte import read_pte
-    from quant.integers import QuantizedTensor
+    from export.verify import verify_package
 
-    expected = expected_weights(quantized)
-    problems = [*inspect_package(package).problems, *compare_integers(read_pte(package / "model.pte"), expected)]
-    if problems:
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-        raise GateError(f"{package}: {problems[0]}{more}; run the demo again, and report it if it stays")
-    compared = {id(tensor): tensor for _, tensor in expected if isinstance(tensor, QuantizedTensor)}.values()
-    return {
-        "matrices": len(compared),
-        "codes": sum(tensor.codes.numel() for tensor in compared),
-        "scales": sum(tensor.scales.numel() for tensor in compared),
-    }
+    certificate = verify_package(package, quantized)
+    return {"matrices": certificate.matrices, "codes": certificate.codes, "scales": certificate.scales}
 
 
 def self_test(package: Path) -> dict[str, int]:

@@ -112,8 +112,8 @@ class Certificate:
         if self.rounded_scales:
             lines.append(f"  {self.rounded_scales:,} learned scales had to be rounded to the file's type")
         if self.named_by_manifest is not None:
-            named = "names this very checkpoint" if self.named_by_manifest else "names another quantized checkpoint"
-            lines.append(f"  the manifest {named}")
+            named = "is this checkpoint's" if self.named_by_manifest else "is another (it covers the description, too)"
+            lines.append(f"  the manifest's checkpoint hash {named}")
         if not self.same_source:
             lines.append("  the manifest names another source (origin.source_sha256) than this checkpoint")
         return lines

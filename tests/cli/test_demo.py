@@ -115,7 +115,7 @@ MOMENTS = [
     ("quant.checkpoint.quantize_layer", 3),
     ("export.export.check_program", 1),
     ("export.export.measure_golden", 1),
-    ("export.integers.compare_integers", 1),
+    ("export.verify.compare_integers", 1),
     ("export.golden.repeat_golden", 1),
     ("chat.reply.ReplyStream.take", 5),
 ]

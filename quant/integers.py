@@ -69,8 +69,8 @@ def quantize_absmax(weight_NK: torch.Tensor, scheme: LayerScheme) -> QuantizedTe
     """
     _check_matrix(weight_NK, scheme)
     low, high = code_range(scheme)
-    codes = torch.empty(weight_NK.shape, dtype=torch.int8)
-    scales = torch.empty(scale_shape(weight_NK.shape, scheme), dtype=scale_dtype(scheme))
+    codes = torch.empty(weight_NK.shape, dtype=torch.int8, device=weight_NK.device)
+    scales = weight_NK.new_empty(scale_shape(weight_NK.shape, scheme), dtype=scale_dtype(scheme))
     for rows in row_blocks(weight_NK.shape):
         block = widen(weight_NK[rows])
         scale, _ = choose_qparams_affine(
@@ -104,7 +104,7 @@ def quantize_with_scales(weight_NK: torch.Tensor, scales: torch.Tensor, scheme: 
     tiny = torch.finfo(torch.float32).smallest_normal
     if not bool(torch.isfinite(stored).all()) or not bool((stored.float() >= tiny).all()):
         raise ValueError("learned scales must be positive and finite; train again or remove them")
-    codes = torch.empty(weight_NK.shape, dtype=torch.int8)
+    codes = torch.empty(weight_NK.shape, dtype=torch.int8, device=weight_NK.device)
     for rows in row_blocks(weight_NK.shape):
         codes[rows] = _quantize(widen(weight_NK[rows]), stored[rows], scheme)
     return _checked(codes, stored, scheme)
@@ -124,7 +124,7 @@ def _quantize(block: torch.Tensor, scales: torch.Tensor, scheme: LayerScheme) ->
         block,
         block_size(block.shape[1], scheme),
         scales,
-        torch.zeros(scales.shape, dtype=torch.int8),
+        torch.zeros(scales.shape, dtype=torch.int8, device=scales.device),
         output_dtype=torch.int8,
         quant_min=low,
         quant_max=high,

@@ -275,7 +275,8 @@ class _Clock:
         if now - self.said > _PROGRESS_SECONDS:
             self.said = now
             left = (now - self.started) * (self.total - self.done) / self.done
-            self.say(f"scored {self.done / self.total:.0%} of the text with {self.parts} parts, {_duration(left)} left")
+            share, parts = self.done / self.total, f"{self.parts} part{'s' if self.parts > 1 else ''}"
+            self.say(f"scored {100 * share:.0f} % of the text with {parts}, {_duration(left)} left")
 
 
 def _duration(seconds: float) -> str:

@@ -65,17 +65,18 @@ def weigh(checkpoint: Path, config: ModelConfig, plan: Mapping[str, LayerScheme]
 
 
 def suggest(rows: Sequence[Cost], room: float) -> list[Cost]:
-    """The rows to keep in 8 bits: by what they cost for each byte more, as long as they fit; the first one always.
+    """The rows to keep in 8 bits: by what they cost for each byte more, as long as they fit; if none does, the first.
 
     Args:
         room: bytes that they may take more, together.
     """
     found: list[Cost] = []
     useful = [row for row in rows if row.more_bytes and row.kl.value > 0]
-    for row in sorted(useful, key=lambda row: -row.kl.value / (row.more_bytes or 1)):
-        if not found or sum(one.more_bytes or 0 for one in (*found, row)) <= room:
+    useful.sort(key=lambda row: -row.kl.value / (row.more_bytes or 1))
+    for row in useful:
+        if sum(one.more_bytes or 0 for one in (*found, row)) <= room:
             found.append(row)
-    return found
+    return found or useful[:1]
 
 
 def _bytes(shape: tuple[int, int], scheme: LayerScheme) -> int:

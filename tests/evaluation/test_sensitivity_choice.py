@@ -37,7 +37,9 @@ def test_what_costs_most_a_byte_comes_first_and_all_of_it_fits() -> None:
 
 
 def test_the_first_is_suggested_even_where_nothing_fits_and_nothing_where_nothing_costs() -> None:
-    assert [row.name for row in suggest([make_cost("a", 0.1, pattern="a", more=100)], 10)] == ["a"]
+    small, wide = make_cost("small", 0.1, pattern="small", more=100), make_cost("wide", 9.0, pattern="wide", more=1_000)
+    assert [row.name for row in suggest([wide, small], 10)] == ["wide"]
+    assert [row.name for row in suggest([wide, small], 500)] == ["small"]  # what fits goes before what does not
     assert suggest([make_cost("a", 0.0, pattern="a", more=100), make_cost("b", 0.1, pattern="b")], 1_000) == []
 
 

@@ -75,6 +75,9 @@ def _names(_: click.Context, __: click.Parameter, given: str | None) -> tuple[st
     show_default=True,
     help="Or on every Nth document of --text, which is then not reported.",
 )
+@click.option(
+    "--quotes/--no-quotes", default=True, show_default=True, help="Quote passages of the text where things disagree."
+)
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for report.json, report.md and index.html.")
 @click.option("--overwrite", is_flag=True, help="Replace an older report.")
 @json_option

@@ -5,12 +5,12 @@ Markdown and a page.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evaluation.compare_choice import Choosing, choose
+from evaluation.compare_choice import Choosing, Chosen, choose
 from evaluation.compare_details import find_disagreements, measure_layers
 from evaluation.compare_inputs import Given, read_inputs
 from evaluation.comparison import Difference, Restoration, Role, difference_of, figures_of, histogram_of, restoration_of
@@ -19,7 +19,7 @@ from evaluation.intervals import Resamples
 from evaluation.report import Comparison, Failed, Row, Selection
 from evaluation.report_markdown import to_markdown
 from evaluation.report_page import to_page
-from evaluation.result import TextFacts
+from evaluation.result import Evaluation, TextFacts
 from evaluation.scores import ThingScores
 from evaluation.scoring import Progress
 from evaluation.verdict import Verdict, judge, judge_without
@@ -38,6 +38,7 @@ def compare(
     text: str,
     choosing: Choosing | None = None,
     failed: Sequence[Failed] = (),
+    quotes: bool = True,
     progress: Progress | None = None,
     **scoring: Any,
 ) -> Comparison:
@@ -49,6 +50,7 @@ def compare(
         qat: those made of it with training.
         text: what is scored; `scoring` goes to `evaluate_things` (protocol, max_tokens, documents, tasks, ...).
         failed: methods that gave no thing, to be listed with their errors.
+        quotes: whether passages of the text may stand in the result.
         progress: receives a line every few seconds.
 
     Raises:
@@ -59,29 +61,31 @@ def compare(
     given = read_inputs(float_, ptq, qat)
     paths = [one.path for one in given]
     evaluation = evaluate_things(paths, text=text, reference=float_, progress=say, **scoring)
-    assert evaluation.text is not None
     roles: list[Role] = [one.role for one in given]
     chosen = choose(evaluation, roles, paths, choosing or Choosing(), progress=say, scoring=scoring)
-    things, selection = chosen.reported, chosen.selection
-    drawn = [t for t, role in zip(things, roles, strict=True) if role == "qat" or t.name == selection.best_ptq]
-    say("looking up where they disagree most")
-    places = find_disagreements(paths, [things.index(t) for t in drawn], things, evaluation.tokenizer)
+    found = _reckon(evaluation, given, chosen)
+    names = [row.name for row in found.rows if row.role == "qat" or row.name == chosen.selection.best_ptq]
+    drawn = [i for i, thing in enumerate(chosen.reported) if thing.name in names]
+    if quotes:
+        say("looking up where they disagree most")
+    places = [] if not quotes else find_disagreements(paths, drawn, chosen.reported, evaluation.tokenizer)
     say("measuring each layer against the float model's")
-    layers, layer_tokens = measure_layers(paths, things)
-    resamples = Resamples(len(things[0].documents))
-    scored = _Scored(things=things, given=given, selection=selection, resamples=resamples)
-    restorations = tuple(scored.restorations())
+    layers, tokens = measure_layers(paths, chosen.reported)
+    return replace(found, failed=tuple(failed), disagreements=tuple(places), layers=tuple(layers), layer_tokens=tokens)
+
+
+def _reckon(evaluation: Evaluation, given: Sequence[Given], chosen: Chosen) -> Comparison:
+    """All that follows from the scores alone."""
+    assert evaluation.text is not None
+    things, resamples = chosen.reported, Resamples(len(chosen.reported[0].documents))
+    scored = _Scored(things=things, given=given, selection=chosen.selection, resamples=resamples)
     return Comparison(
         text=_facts(evaluation.text, things[0]),
-        selection=selection,
+        selection=chosen.selection,
         rows=tuple(_row(one, thing, resamples) for one, thing in zip(given, things, strict=True)),
-        failed=tuple(failed),
         differences=tuple(scored.differences()),
-        restorations=restorations,
+        restorations=tuple(scored.restorations()),
         histograms=tuple(histogram_of(thing) for thing in things[1:]),
-        disagreements=tuple(places),
-        layers=tuple(layers),
-        layer_tokens=layer_tokens,
         verdicts=tuple(scored.verdicts()),
         versions={name: version(name) for name in _PACKAGES},
         notes=evaluation.notes,

@@ -95,14 +95,14 @@ class Comparison:
     text: Mapping[str, Any]  # file, sha256, protocol, max_tokens, documents, tokens, bytes
     selection: Selection
     rows: tuple[Row, ...]  # float first, then PTQ, then QAT
-    failed: tuple[Failed, ...]
     differences: tuple[Difference, ...]  # of each thing and float, then of each QAT and the best PTQ
     restorations: tuple[Restoration, ...]  # of each QAT against the best PTQ
     histograms: tuple[Histogram, ...]
-    disagreements: tuple[Disagreement, ...]
-    layers: tuple[LayerNoise, ...]
-    layer_tokens: int  # that the outputs of layers were measured on
     verdicts: tuple[Verdict, ...]  # the first is the report's own
+    failed: tuple[Failed, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    layers: tuple[LayerNoise, ...] = ()
+    layer_tokens: int = 0  # that the outputs of layers were measured on
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # of the scoring: what was cut and why
 

@@ -85,6 +85,14 @@ def test_people_get_the_verdict_a_line_a_thing_and_the_page(run, tmp_path):
     assert lines[-1].endswith(f"Page: {tmp_path / 'report' / 'index.html'}")
 
 
+def test_a_text_that_may_not_be_passed_on_is_not_quoted(run, tmp_path):
+    argv = ("--float", "float", "--qat", "mse", "--no-quotes", "-o", tmp_path / "report", "--json")
+    code, printed, err = run(*argv)
+    assert code == 0, err
+    assert json.loads(printed)["disagreements"] == []
+    assert not any("one day a cat" in (tmp_path / "report" / name).read_text() for name in FILES)
+
+
 def test_baselines_are_made_beside_the_report_and_removed_or_kept(run, things, tmp_path):
     argv = ["--float", "float", "--qat", "mse", "--ptq-methods", "rtn,gptq", "--calibrate", "text.txt", "--json"]
     code, printed, err = run(*argv, "-o", tmp_path / "report")

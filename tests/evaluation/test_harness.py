@@ -12,11 +12,15 @@ from tests.evaluation.test_evaluate import floats
 
 pytestmark = pytest.mark.slow  # the library takes ten seconds to import
 
-QUESTIONS = [
-    {"query": "The cat sat on the", "choices": ["mat", "a very long answer", "sun"], "gold": 0},
-    {"query": "def f(x):", "choices": ["return x", "cat"], "gold": 1},
-    {"query": "One and one is", "choices": ["two", "three", "four"], "gold": 2},
-    {"query": "It rains, so the street is", "choices": ["wet", "dry"], "gold": 0},
+TEXTS = {
+    "The cat sat on the": ["mat", "a very long answer", "sun"],
+    "def f(x):": ["return x", "cat"],
+    "It rains, so the street is": ["wet", "dry"],
+}
+QUESTIONS = [  # each choice is the right one once, so that no accuracy is 0 or 1
+    {"query": query, "choices": choices, "gold": gold}
+    for query, choices in TEXTS.items()
+    for gold in range(len(choices))
 ]
 TASKS = {
     "ours_choices": {
@@ -112,12 +116,10 @@ def test_every_answer_is_the_one_of_a_table_worked_out_by_hand():
     whole = [0, 1, 2, 3, 4, 5, 6, 7, 8]
     rolling = sum(float(log[a, b]) for a, b in itertools.pairwise(whole))
     assert model.loglikelihood_rolling([Request("abcdefgh")]) == [pytest.approx(rolling)]
-    text, last = "", 3
-    for _ in range(3):
-        last = int(table[last].argmax())
-        if last == 10:
-            break
-        text += chr(96 + last)
+    new, last = [], 3
+    while len(new) < 3 and (last := int(table[last].argmax())) != 10:
+        new.append(last)
+    text = LetterTokenizer().decode(new)
     assert model.generate_until([Request("abc", {"until": [], "max_gen_toks": 3})]) == [text]
     stop = text[1:2] or "?"
     cut = text[: text.find(stop)] if stop in text else text

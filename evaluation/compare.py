@@ -27,7 +27,7 @@ from model.files import atomic_output, check_target, dump_json
 
 JSON_FILE, MARKDOWN_FILE, PAGE_FILE = "report.json", "report.md", "index.html"
 
-_PACKAGES = ("pocketlm", "torch", "executorch", "torchao")
+_PACKAGES = ("executorch", "pocketlm", "torch", "torchao")
 
 
 def compare(

@@ -24,7 +24,7 @@ from evaluation.report_svg import (
     tick_text,
     ticks,
 )
-from evaluation.report_words import digits, fixed, size, span
+from evaluation.report_words import digits, fixed, places_of, size, span
 from evaluation.scores import Interval
 
 MOST_SERIES = len(MARKS)
@@ -49,26 +49,32 @@ def series_of(found: Comparison) -> list[Series]:
     return [Series(name=n, shape=MARKS[i], style=f"s{i}") for i, n in enumerate(names[:MOST_SERIES])]
 
 
-def interval_chart(name: str, title: str, rows: Sequence[tuple[Row, Interval]], *, places: int, unit: str = "") -> str:
-    """A row a thing: its value as a mark, its interval as a line; the float model's value runs through all of them."""
-    values = [value for _, found in rows for value in _finite(found)]
+def interval_chart(
+    name: str, title: str, rows: Sequence[tuple[Row, Interval]], *, unit: str = "", reference: float | None = None
+) -> str:
+    """A row a thing: its value as a mark, its interval as a line.
+
+    Args:
+        reference: where the float model stands, as a line through all rows.
+    """
+    values = [value for _, found in rows for value in _finite(found)] + ([] if reference is None else [reference])
     low, high = min(values), max(values)
-    if low > 0 and low < 0.35 * high:
+    if 0 < low < 0.35 * high:
         low = 0.0
     margin = 0.04 * (high - low)
     scale, bottom = linear(low - (margin if low else 0), high + margin), _ROW * len(rows) + 4
     marks = ticks(low, high)
     step = marks[1] - marks[0] if len(marks) > 1 else abs(low)
+    places = max(1, *(places_of(found.value, 2) for _, found in rows))
     parts = axis(scale, marks, [tick_text(value, step) for value in marks], 2, bottom)
+    if reference is not None:
+        parts.append(line(scale(reference), 2, scale(reference), bottom, "reference"))
     words = []
     for number, (row, found) in enumerate(rows):
-        y = _ROW * number + 32
-        value = f"{fixed(found.value, places)}{unit}"
-        parts.append(text(LEFT, y - 14, shortened(row.name, 250), "label strong" if row.role == "float" else "label"))
-        parts.append(text(RIGHT, y - 14, value, "label", anchor="end"))
-        if row.role == "float":
-            parts.insert(0, line(scale(found.value), 2, scale(found.value), bottom, "reference"))
-        parts.append(line(scale(_finite(found)[0]), y, scale(_finite(found)[-1]), y, f"whisker {row.role}"))
+        y, bounds = _ROW * number + 32, _finite(found)
+        parts.append(text(LEFT, y - 14, shortened(row.name, 250)))
+        parts.append(text(RIGHT, y - 14, f"{fixed(found.value, places)}{unit}", anchor="end"))
+        parts.append(line(scale(bounds[0]), y, scale(bounds[-1]), y, f"whisker {row.role}"))
         parts.append(mark(scale(found.value), y, _SHAPES[row.role], f"mark {row.role}"))
         words.append(f"{row.name} ({row.role}) {span(found, places)}{unit}")
     description = f"{title}, with 95 % intervals. {'; '.join(words)}."

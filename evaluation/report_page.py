@@ -26,7 +26,7 @@ from evaluation.report_html import Long, chance, figure, interval_cell, quoted, 
 from evaluation.report_markdown import LAYERS_NOTE, difference_cells, recovered_words, task_names, text_line
 from evaluation.report_style import STYLE
 from evaluation.report_svg import GLYPHS
-from evaluation.report_words import bounds, digits, fixed, scaled, size, span
+from evaluation.report_words import bounds, digits, fixed, perplexity_change, scaled, size, span
 from evaluation.scores import Interval
 
 _TITLE = "What quantization cost, and what training won back"
@@ -139,24 +139,31 @@ def _row_head(row: Row, found: Comparison) -> str:
 
 
 def _interval_charts(found: Comparison) -> str:
-    kinds: list[tuple[str, str, int, str, float, Callable[[Row], Interval | None]]] = [
-        ("Perplexity", "lower is better, and below float is no gain", 3, "", 1, lambda row: row.figures.perplexity),
-        ("KL to float, mean", "nats a token; lower is nearer", 4, "", 1, lambda row: row.figures.kl_mean),
+    float_, *others = found.rows
+    above = {d.first: perplexity_change(d.nll) for d in found.differences if d.second == float_.name}
+    kinds: list[tuple[str, str, str, float | None, Callable[[Row], Interval | None]]] = [
         (
-            "KL to float, 99th percentile",
-            "nats; the worst token of a hundred",
-            3,
-            "",
-            1,
-            lambda row: row.figures.kl_p99,
+            "Perplexity above float",
+            "per cent, paired; the dotted line is the float model, and below it is no gain",
+            " %",
+            0.0,
+            lambda row: above.get(row.name),
         ),
-        ("Top-1 agreement", "with the float model; higher is nearer", 1, " %", 100, lambda row: row.figures.agreement),
+        ("KL to float, mean", "nats a token; lower is nearer", "", None, lambda row: row.figures.kl_mean),
+        ("KL to float, 99th percentile", "nats; the worst of a hundred", "", None, lambda row: row.figures.kl_p99),
+        (
+            "Top-1 agreement",
+            "with the float model; higher is nearer",
+            " %",
+            None,
+            lambda row: None if row.figures.agreement is None else scaled(row.figures.agreement, 100),
+        ),
     ]
     drawn = []
-    for number, (title, note, places, unit, factor, pick) in enumerate(kinds):
-        rows = [(row, scaled(value, factor)) for row in found.rows if (value := pick(row)) is not None]
+    for number, (title, note, unit, reference, pick) in enumerate(kinds):
+        rows = [(row, value) for row in others if (value := pick(row)) is not None]
         if rows:
-            picture = interval_chart(f"interval{number}", title, rows, places=places, unit=unit)
+            picture = interval_chart(f"interval{number}", title, rows, unit=unit, reference=reference)
             drawn.append(figure(title, note, picture))
     drawn.append(figure("Size on disk", "everything that ships", size_chart("size", "Size on disk", found.rows)))
     return f'<div class="charts">{"".join(drawn)}</div>'

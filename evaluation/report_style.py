@@ -90,11 +90,12 @@ svg .tick{{fill:var(--quiet);font-size:11px}}
 grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr))}}
 .places li{{background:var(--panel);border-radius:.5rem;padding:.7rem .9rem}}
 .places p{{margin:0 0 .4rem}}
-.places dl{{margin:0;display:grid;grid-template-columns:auto 1fr;gap:.1rem .75rem;font-size:.9rem}}
+.places dl{{margin:0;display:grid;grid-template-columns:fit-content(35%) 1fr;gap:.1rem .75rem;font-size:.9rem}}
 .places dt{{color:var(--quiet)}}
 .places dd{{margin:0}}
 q{{quotes:none;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.875rem;
-white-space:pre-wrap;background:var(--ground);border:1px solid var(--rule);border-radius:.25rem;padding:0 .2rem}}
+white-space:break-spaces;
+-webkit-box-decoration-break:clone;box-decoration-break:clone;background:var(--ground);border:1px solid var(--rule);border-radius:.25rem;padding:0 .2rem}}
 details{{margin:1rem 0}}
 summary{{cursor:pointer;padding:.4rem 0;color:var(--link)}}
 footer{{margin-top:3rem;padding-bottom:2rem;color:var(--quiet);font-size:.875rem}}

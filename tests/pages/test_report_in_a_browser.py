@@ -51,6 +51,10 @@ PICTURES = """[...document.querySelectorAll('svg')].map(svg => {
     smallest: Math.min(...texts.map(t => parseFloat(getComputedStyle(t).fontSize) * box.width / 340))};
 })"""
 
+# Quoted text that leaves its card (long runs of spaces do, where they may hang).
+LEAVING = """[...document.querySelectorAll('.places li')].flatMap(li => [...li.querySelectorAll('q')].filter(q =>
+  [...q.getClientRects()].some(r => r.right > li.getBoundingClientRect().right + 1))).map(q => q.textContent)"""
+
 # Elements wider than the screen that no box of their own lets scroll.
 OVERFLOWING = """[...document.body.querySelectorAll('*')].filter(e => !e.closest('.scroll') && !e.closest('.skip') &&
   e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + ' ' + e.textContent.slice(0, 40))"""
@@ -93,7 +97,7 @@ def test_every_chart_is_drawn_large_enough_with_its_text_inside(browser, page, w
     browser.open(page, width=width, scheme="light")
     pictures = browser.evaluate(PICTURES)
     names = [picture["name"] for picture in pictures]
-    assert {"Perplexity", "KL to float, mean", "Top-1 agreement", "Size on disk"} <= set(names)
+    assert {"Perplexity above float", "KL to float, mean", "Top-1 agreement", "Size on disk"} <= set(names)
     assert sum(name.startswith("Signal to noise of") for name in names) == 7
     for picture in pictures:
         assert picture["width"] >= 250 and picture["height"] >= 60 and picture["shapes"] >= 5, picture
@@ -144,3 +148,13 @@ def test_hostile_and_endless_names_change_nothing(browser, tmp_path):
     assert browser.complaints() == [] and browser.requests() == [page.as_uri()]
     assert browser.evaluate("document.querySelectorAll('script, img').length") == 0
     assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_indented_code_stays_inside_its_card(browser, tmp_path, width):
+    page = tmp_path / "index.html"
+    indented = " " * 60 + "parent.winfo_rootx() + 30,\n" + " " * 45 + "x" * 70
+    page.write_text(to_page(make_comparison(text_before=indented)), encoding="utf-8")
+    browser.open(page, width=width, scheme="light")
+    assert browser.evaluate("document.querySelectorAll('.places q').length") > 20
+    assert browser.evaluate(LEAVING) == []

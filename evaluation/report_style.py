@@ -95,7 +95,9 @@ grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr))}}
 .places dd{{margin:0}}
 q{{quotes:none;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.875rem;
 white-space:break-spaces;
--webkit-box-decoration-break:clone;box-decoration-break:clone;background:var(--ground);border:1px solid var(--rule);border-radius:.25rem;padding:0 .2rem}}
+-webkit-box-decoration-break:clone;box-decoration-break:clone;background:var(--ground);
+border:1px solid var(--rule);border-radius:.25rem;padding:0 .2rem}}
+.places p q{{display:block;border:0;padding:.3rem .5rem}}
 details{{margin:1rem 0}}
 summary{{cursor:pointer;padding:.4rem 0;color:var(--link)}}
 footer{{margin-top:3rem;padding-bottom:2rem;color:var(--quiet);font-size:.875rem}}

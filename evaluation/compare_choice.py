@@ -29,7 +29,7 @@ class Choosing:
 
     def __post_init__(self) -> None:
         if self.every < 2:
-            raise ValueError(f"every {self.every}th document would leave none to report; give 2 or more")
+            raise ValueError(f"every {ordinal(self.every)} document would leave none to report; give 2 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +76,11 @@ def choose(
     apart = range(choosing.every - 1, count, choosing.every)
     if not apart:
         raise ValueError(
-            f"the text has {count} documents, so every {choosing.every}th is none, and the best of several cannot be "
+            f"the text has {count} documents, so every {ordinal(choosing.every)} is none, and the best of several cannot be "
             "chosen on others than those reported; give --select-text, a smaller --select-every, or more text"
         )
     rule = (
-        f"The best was chosen by mean KL on every {choosing.every}th document ({len(apart):,} of {count:,}); the "
+        f"The best was chosen by mean KL on every {ordinal(choosing.every)} document ({len(apart):,} of {count:,}); the "
         "figures are of the others."
     )
     selection = _selection(part_of(things, apart), roles, rule, documents=len(apart))
@@ -101,6 +101,12 @@ def _selection(things: Sequence[ThingScores], roles: Sequence[Role], rule: str, 
         best_ptq=best.get("ptq"),
         best_qat=best.get("qat"),
     )
+
+
+def ordinal(number: int) -> str:
+    """2nd, 3rd, 5th, 11th, 21st."""
+    is_teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if is_teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
 def _kl_mean(thing: ThingScores) -> float:

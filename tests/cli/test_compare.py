@@ -93,6 +93,14 @@ def test_a_text_that_may_not_be_passed_on_is_not_quoted(run, tmp_path):
     assert not any("one day a cat" in (tmp_path / "report" / name).read_text() for name in FILES)
 
 
+def test_without_quotes_no_passage_of_the_text_is_passed_on(run, tmp_path):
+    out = tmp_path / "report"
+    assert run("--float", "float", "--ptq", "rtn", "--no-quotes", "-o", out)[0] == 0
+    assert json.loads((out / "report.json").read_text())["disagreements"] == []
+    for name in FILES:
+        assert "went to the sea" not in (out / name).read_text()
+
+
 def test_baselines_are_made_beside_the_report_and_removed_or_kept(run, things, tmp_path):
     argv = ["--float", "float", "--qat", "mse", "--ptq-methods", "rtn,gptq", "--calibrate", "text.txt", "--json"]
     code, printed, err = run(*argv, "-o", tmp_path / "report")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from evaluation import compare_choice
-from evaluation.compare_choice import Choosing, choose
+from evaluation.compare_choice import Choosing, choose, ordinal
 from tests.evaluation.synthetic_things import make_things
 
 ROLES = ["float", "ptq", "ptq", "qat"]
@@ -88,3 +88,7 @@ def test_a_text_too_short_to_be_parted_is_refused():
         chosen(scored(4))
     with pytest.raises(ValueError, match="none to report"):
         Choosing(every=1)
+
+
+def test_a_rule_counts_as_people_do():
+    assert [ordinal(n) for n in (2, 3, 5, 11, 21, 112)] == ["2nd", "3rd", "5th", "11th", "21st", "112th"]

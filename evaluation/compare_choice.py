@@ -76,12 +76,12 @@ def choose(
     apart = range(choosing.every - 1, count, choosing.every)
     if not apart:
         raise ValueError(
-            f"the text has {count} documents, so every {ordinal(choosing.every)} is none, and the best of several cannot be "
-            "chosen on others than those reported; give --select-text, a smaller --select-every, or more text"
+            f"the text has {count} documents, so every {ordinal(choosing.every)} is none, and the best of several "
+            "cannot be chosen on others than those reported; give --select-text, a smaller --select-every, or more text"
         )
     rule = (
-        f"The best was chosen by mean KL on every {ordinal(choosing.every)} document ({len(apart):,} of {count:,}); the "
-        "figures are of the others."
+        f"The best was chosen by mean KL on every {ordinal(choosing.every)} document ({len(apart):,} of {count:,}); "
+        "the figures are of the others."
     )
     selection = _selection(part_of(things, apart), roles, rule, documents=len(apart))
     rest = [i for i in range(count) if i not in apart]

@@ -70,8 +70,10 @@ def check_resumable(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
         ValueError: a difference that would make another run; the message names the key and both values.
     """
     notes = []
-    for key in sorted({*flat_settings(before), *flat_settings(now)}):
-        old, new = flat_settings(before).get(key), flat_settings(now).get(key)
+    began, defaults = flat_settings(before), dict(_defaults(RunSettings, ""))
+    for key in sorted({*began, *flat_settings(now)}):
+        # A key that is younger than the run had its default's effect then.
+        old, new = began.get(key, defaults.get(key)), flat_settings(now).get(key)
         if old == new or key in _FREE:
             continue
         if key not in _LAST_BITS:
@@ -81,6 +83,16 @@ def check_resumable(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
             )
         notes.append(f"{key} was {old!r} and is {new!r} now: the last bits may differ from an uninterrupted run")
     return notes
+
+
+def _defaults(kind: type, where: str) -> Iterator[tuple[str, Any]]:
+    """Each key that has a default, with it."""
+    for field in dataclasses.fields(kind):
+        inner = _inner(typing.get_type_hints(kind)[field.name])
+        if dataclasses.is_dataclass(inner):
+            yield from _defaults(typing.cast(type, inner), f"{where}{field.name}.")
+        elif field.default is not dataclasses.MISSING:
+            yield where + field.name, field.default
 
 
 # What a resumed run may change: how often it looks and saves, and with a printed line what moves the last bits.

@@ -203,3 +203,13 @@ def test_settings_survive_json(file):
     assert json.loads(json.dumps(run.to_json())) == run.to_json()
     custom = dataclasses.replace(run.model, preset=None, config=PRESETS["nano"])
     assert json.loads(json.dumps(dataclasses.replace(run, model=custom).to_json()))["model"]["config"]["dim"] == 256
+
+
+def test_a_run_that_is_older_than_a_key_goes_on_with_its_default(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(RUN)
+    now = read_run(file).to_json()
+    before = now | {"optimizer": {k: v for k, v in now["optimizer"].items() if k != "table_rate"}}
+    assert check_resumable(before, now) == []
+    with pytest.raises(ValueError, match=r"optimizer\.table_rate = 1\.0 and the run file now says 0\.5"):
+        check_resumable(before, read_run(file, ["optimizer.table_rate=0.5"]).to_json())

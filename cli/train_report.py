@@ -24,6 +24,7 @@ def run_training(
     resume: bool,
     max_steps: int | None,
     dry_run: bool,
+    processes: int = 1,
 ) -> Result | None:
     """Trains as a run file says, or plans it; None in the processes that leave the last word to the first."""
     from train.run_file import read_run
@@ -35,7 +36,8 @@ def run_training(
         settings = read_run(run_file, overrides)
         target = out if out is not None else Path("runs") / settings.name
         if dry_run:
-            return plan_run(settings, target) if team.is_first else None
+            plan = plan_run(settings, target, base=run_file.parent, processes=max(processes, team.size))
+            return plan if team.is_first else None
         from train.loop import train
 
         display = TrainProgress(terminal)
@@ -91,19 +93,20 @@ def _report(settings: RunSettings, result: "TrainResult") -> Result:
     return Result(data=data, lines=[*lines, f"next: pocketlm quantize {checkpoint} quantized/"])
 
 
-def plan_run(settings: RunSettings, out: Path) -> Result:
+def plan_run(settings: RunSettings, out: Path, *, base: Path, processes: int) -> Result:
     """Every setting, and what the run needs."""
     from train.cost import estimate_cost
     from train.run_file import flat_settings
 
-    cost = estimate_cost(settings)
+    cost = estimate_cost(settings, base=base, processes=processes)
     data = {"dry_run": True, "output": str(out), "settings": settings.to_json(), "estimate": cost.to_json()}
     lines = [f"would train in {out}; nothing was written"]
     lines += [f"  {key} = {_spelt(value)}" for key, value in flat_settings(settings.to_json()).items()]
     lines += [
         f"parameters: {cost.parameters:,}",
         f"tokens: {cost.tokens:,} in {settings.train.steps:,} steps",
-        f"memory: about {size(cost.memory_bytes)} on {cost.device}",
+        f"memory: about {size(cost.memory_bytes)} on {cost.device}"
+        + (f" in each of {processes} processes" if processes > 1 else ""),
         f"time: about {duration(cost.seconds)} on this machine as it is now ({cost.basis})",
     ]
     return Result(data=data, lines=lines)

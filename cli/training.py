@@ -56,7 +56,14 @@ def train(
     from cli.train_report import run_training
 
     result = run_training(
-        terminal, run_file, out, overrides=overrides, resume=resume, max_steps=max_steps, dry_run=dry_run
+        terminal,
+        run_file,
+        out,
+        overrides=overrides,
+        resume=resume,
+        max_steps=max_steps,
+        dry_run=dry_run,
+        processes=processes,
     )
     if result is not None:
         terminal.result(result.data, result.lines, as_json=as_json)

@@ -18,7 +18,7 @@ from model.errors import EnvironmentFault
 from train.team import LIFELINE, STORE
 
 _POLL_S = 0.05
-GRACE_S = 15.0  # for a process to end by itself after another one has, and again after SIGTERM
+GRACE_S = 30.0  # for a process to end by itself after another one has, and again after SIGTERM
 
 
 class Child(Protocol):
@@ -75,7 +75,10 @@ def launch(argv: Sequence[str], processes: int, out: TextIO, err: TextIO) -> int
 
 
 def watch(children: Sequence["Child"]) -> list[int]:
-    """Until all have ended, which they soon must after one has failed; their exit codes in the order of their ends."""
+    """Until all have ended, which they soon must after one has failed; their exit codes in the order of their ends.
+
+    Those that had to be ended are left out.
+    """
     codes: dict[int, int] = {}  # by process
     failed: float | None = None
     while len(codes) < len(children) and (failed is None or time.monotonic() - failed < GRACE_S):
@@ -88,8 +91,10 @@ def watch(children: Sequence["Child"]) -> list[int]:
         except KeyboardInterrupt:  # a terminal tells them all; they end by themselves and say so
             for child in children:
                 _send(child, signal.SIGINT)
-    _end(children)
-    return list(codes.values())
+    late = [child for child in children if child.pid not in codes]
+    _end(late)
+    told = 128 + signal.SIGTERM  # which nobody needs to be told of
+    return [*codes.values(), *(code for child in late if (code := child.poll()) is not None and 0 < code != told)]
 
 
 def _verdict(codes: Sequence[int]) -> int:

@@ -154,6 +154,27 @@ def test_it_learns():
     assert losses[-1] < losses[0] - 0.5
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_layers_computed_again_give_the_same_bits_and_keep_less(precision):
+    kept, again = engine(precision=precision), engine(precision=precision, activation_checkpointing=True)
+    sizes = []
+    for made in (kept, again):
+        stored: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor, stored: dict[int, int] = stored) -> torch.Tensor:
+            stored[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            made.loss(batch())
+        sizes.append(sum(stored.values()))
+    assert sizes[1] < sizes[0] / 3
+    for step in (1, 2, 3):
+        assert kept.step(batch(step), step) == again.step(batch(step), step)
+    assert all(torch.equal(p, kept.parameters[name]) for name, p in again.parameters.items())
+    assert kept.evaluate([batch(9)]) == again.evaluate([batch(9)])
+
+
 def test_a_longer_window_makes_fewer_rows_of_a_micro_batch():
     made = engine(micro_batch_tokens=32, final_window=32, final_steps=1)
     assert math.isfinite(made.step(batch(0, rows=2, window=32), 8)["loss"])

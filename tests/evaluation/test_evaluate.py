@@ -109,6 +109,7 @@ def test_a_checkpoint_that_was_trained_for_a_recipe_is_no_reference_of_itself(ti
     (trained / INFO_FILE).write_text(json.dumps(info))
     found = evaluate_things([trained, floats(tiny_int4)], text=text, limit_documents=1)
     assert found.reference == "checkpoint"
+    assert "trained was trained for a recipe but is scored unrounded" in found.notes[0]
     assert evaluate_things([trained], text=text, limit_documents=1).reference is None
 
 

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +143,37 @@ def test_rounding_stories260k_to_int4_costs_about_a_seventh(stories260k: Path, s
     assert 0.1 < integers["kl_mean"]["value"] < 0.2 < integers["kl_p99"]["value"]
     assert 0.75 < integers["agreement"]["value"] < 0.9
     assert floats["kl_mean"] is None and found.reference == "float"
+
+
+PEAK = """
+import resource, sys, torch
+from evaluation.scorers import block_rows
+from evaluation.scoring import Run, TokenDocument, score_documents
+
+VOCAB = 202_048
+
+
+class Lazy:
+    def __init__(self, seed):
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def rows(self, ids, start=0):
+        for at in range(start, len(ids), block_rows(VOCAB)):
+            yield torch.randn(min(block_rows(VOCAB), len(ids) - at), VOCAB, generator=self.generator)
+
+
+runs = [Run(name=str(seed), scorer=Lazy(seed)) for seed in range(2)]
+score_documents(runs, [TokenDocument(name="d", ids=tuple(range(int(sys.argv[1]))), bytes=1)], reference=0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_document_at_a_vocabulary_of_200_thousand(root):
+    def peak_mib(tokens: int) -> int:
+        argv = [sys.executable, "-c", PEAK, str(tokens)]
+        return int(subprocess.run(argv, cwd=root, capture_output=True, text=True, check=True).stdout)
+
+    short, long = peak_mib(41), peak_mib(241)
+    print(f"\n{short} MiB for 40 tokens, {long} MiB for 240")
+    assert long < short + 120  # a few blocks of 31 MiB; whole logits of 200 more tokens would be 308, of two things

@@ -213,14 +213,13 @@ def _table(pte: Pte, method: Method, at: int, call: KernelCall) -> FileWeight:
     groups = scales.sizes[1] if len(scales.sizes) == 2 else 1
     if not groups or columns % groups or (not four and groups > 1):
         raise ValueError(f"{where}: scales {list(scales.sizes)} do not fit a table of {columns} columns")
-    kind: SchemeName = "int8-channel" if not four else "int4-group" if groups > 1 else "int4-channel"
     return _checked(
         FileWeight(
             delegate=None,
             node=at,
-            kind=kind,
+            kind="int4-group" if four else "int8-channel",  # one scale a row is a group as wide as the row
             shape=(rows, columns),
-            group_size=columns // groups if groups > 1 else None,
+            group_size=columns // groups if four else None,
             content=pte.constant(weight),
             scale_content=pte.constant(scales),
             scale_dtype=_DTYPES[scales.dtype],

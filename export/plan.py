@@ -1,5 +1,6 @@
 """What an export will make, decided before any work: context, chunk and every layer's cache. Loads no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,6 +8,7 @@ from chat.window import Context
 from export.manifest_parts import Cache, CacheLayer
 from export.target import TARGETS, Target
 from model.cache_shape import layer_cache
+from model.checkpoint import list_names
 from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig
 from quant.recipe import find_recipe
@@ -56,17 +58,7 @@ def plan_export(
     """
     assert info.quantization is not None  # callers have read the plan
     recipe = find_recipe(info.quantization.recipe)
-    if recipe.name not in target.recipes:
-        others = [name for name, other in TARGETS.items() if recipe.name in other.recipes]
-        elsewhere = (
-            f"export to {' or '.join(others)}, which holds it"
-            if others
-            else "no target holds it yet (CoreML is to come)"
-        )
-        raise ValueError(
-            f"target {target.name} cannot hold the recipe {recipe.name}; it holds {', '.join(target.recipes)}: "
-            f"quantize again with one of them; {elsewhere}"
-        )
+    _check_holds(target, recipe.name, {name: layer["scheme"] for name, layer in info.quantization.layers.items()})
     return plan_package(
         info.config,
         target,
@@ -75,6 +67,26 @@ def plan_export(
         bounded=bounded,
         cache_dtype=recipe.cache,
     )
+
+
+def _check_holds(target: Target, recipe: str, schemes: Mapping[str, str]) -> None:
+    if recipe not in target.recipes:
+        others = [name for name, other in TARGETS.items() if recipe in other.recipes]
+        elsewhere = (
+            f"export to {' or '.join(others)}, which holds it"
+            if others
+            else "no target holds it yet (CoreML is to come)"
+        )
+        raise ValueError(
+            f"target {target.name} cannot hold the recipe {recipe}; it holds {', '.join(target.recipes)}: "
+            f"quantize again with one of them; {elsewhere}"
+        )
+    odd = [name for name, scheme in schemes.items() if scheme not in target.schemes]
+    if odd:
+        raise ValueError(
+            f"target {target.name} cannot hold {schemes[odd[0]]} layers ({list_names(odd)}); it holds "
+            f"{', '.join(target.schemes)}: quantize again with other overrides"
+        )
 
 
 def plan_package(

@@ -28,13 +28,13 @@ class ExportTable(nn.Module):
         super().__init__()
         self.bits, self.dim = source.scheme.bits, source.embedding_dim
         self.register_buffer("codes", source.codes_packed)
-        self.register_buffer("scales", _scales_for_gather(source.scales))
+        scales = _scales_for_gather(source.scales)
+        # In the shape that the operator takes: a reshaped constant would be a value that is computed at each call.
+        self.register_buffer("scales", scales.squeeze(-1) if self.bits == 8 else scales)
 
     def forward(self, tokens: Tensor) -> Tensor:
         if self.bits == 8:
-            return _ops.embedding_byte.dtype(
-                self.codes, self.scales.squeeze(-1), None, -128, 127, tokens, dtype=torch.float32
-            )
+            return _ops.embedding_byte.dtype(self.codes, self.scales, None, -128, 127, tokens, dtype=torch.float32)
         rows = _ops.embedding_4bit.dtype(self.codes, self.scales, None, -8, 7, tokens, dtype=torch.float32)
         return rows.view(1, -1, self.dim // 2, 2).flip(-1).view(1, -1, self.dim)
 

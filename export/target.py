@@ -4,6 +4,8 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+from quant.recipe import SchemeName
+
 RunnerKind = Literal["text-llm", "static-kv"]
 
 
@@ -20,6 +22,7 @@ class Target:
     runner_kind: RunnerKind
     min_runtime: str  # oldest ExecuTorch runtime that was tried with such a package
     recipes: tuple[str, ...]  # names of the recipes that the backend holds without loss
+    schemes: tuple[SchemeName, ...]  # what a layer may be that departs from its recipe
     default_context: int  # tokens, when --max-context is not given
     default_chunk: int  # tokens of one prefill step, when --prefill-chunk is not given
 
@@ -31,6 +34,8 @@ TARGETS: dict[str, Target] = {
         runner_kind="text-llm",
         min_runtime="1.5.1",
         recipes=("8da4w-g32", "float"),
+        # not int4-channel: under INT8 activations executorch 1.5.1 lowers it as one group a row, with bf16 scales
+        schemes=("int4-group", "int8-channel", "float"),
         default_context=8192,
         default_chunk=128,
     ),

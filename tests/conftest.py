@@ -84,4 +84,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(ExpectedSkips(read_patterns(ROOT / expected)), "expected-skips")
 
 
-from tests.packages import other_int4, tiny_bounded, tiny_float, tiny_int4, tiny_learned  # noqa: E402, F401  fixtures for all folders
+from tests.packages import (  # noqa: E402, F401  fixtures for all folders
+    other_int4,
+    other_mixed,
+    tiny_bounded,
+    tiny_float,
+    tiny_float_table,
+    tiny_int4,
+    tiny_learned,
+    tiny_mixed,
+)

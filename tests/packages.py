@@ -29,7 +29,7 @@ from model.config import ModelConfig
 from model.files import atomic_output
 from quant.fake_quant import is_range, learned_scales, prepare_qat
 from quant.plan import layer_shapes
-from quant.recipe import find_recipe, plan_layers
+from quant.recipe import find_recipe, plan_layers, read_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 _SOURCES = ("chat", "model", "quant", "export", "tests/packages.py")
@@ -78,16 +78,21 @@ class Made:
         return self.checkpoint.parent / "checkpoint"
 
 
-def make_checkpoint(config: ModelConfig, out: Path, *, seed: int = 0) -> None:
-    """Random weights with activations of order one, so that attention is peaked and errors in it show."""
+def make_checkpoint(config: ModelConfig, out: Path, *, seed: int = 0, own_norms: bool = False) -> None:
+    """Random weights with activations of order one, so that attention is peaked and errors in it show.
+
+    Args:
+        own_norms: each norm has weights of its own, so that two that change places show; else all have the same.
+    """
     random_checkpoint(config, out, seed=seed)
     tensors = load_file(out / WEIGHTS_FILE)
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in sorted(tensors.items()):
         if tensor.dim() == 2:  # random_checkpoint's deviation is 0.02
             tensor *= 50.0 * (1.0 if name == "embedding.weight" else tensor.shape[1] ** -0.5)
-        else:  # each norm has weights of its own, so that two that change places show
-            tensor += 0.2 * torch.randn(tensor.shape, generator=generator)
+        else:
+            same = torch.Generator().manual_seed(seed)
+            tensor += 0.2 * torch.randn(tensor.shape, generator=generator if own_norms else same)
     save_file(tensors, out / WEIGHTS_FILE)
 
 
@@ -124,13 +129,15 @@ def make_package(
     chunk: int = CHUNK,
     bounded: bool = False,
     learned: bool = False,
+    overrides: tuple[str, ...] = (),
 ) -> Made:
     """The package of these options, from the cache or made now (about 20 s).
 
     Args:
         learned: the checkpoint is one that was trained for the recipe, with learned ranges.
+        overrides: layers that depart from the recipe, as `quantize --override` takes them.
     """
-    options = f"{config} {recipe} {max_context} {chunk} {bounded} {learned} " + " ".join(
+    options = f"{config} {recipe} {max_context} {chunk} {bounded} {learned} {overrides} " + " ".join(
         f"{name} {version(name)}" for name in ("torch", "executorch", "torchao")
     )
     folder = ROOT / ".cache" / "packages" / hashlib.sha256((_code_hash() + options).encode()).hexdigest()[:24]
@@ -140,10 +147,11 @@ def make_package(
         from quant.checkpoint import quantize_checkpoint
 
         with atomic_output(folder, overwrite=True) as partial:
-            make_checkpoint(config, partial / ("start" if learned else "checkpoint"))
+            make_checkpoint(config, partial / ("start" if learned else "checkpoint"), own_norms=learned)
             if learned:
                 learn_ranges(partial / "start", partial / "checkpoint", recipe)
-            quantize_checkpoint(partial / "checkpoint", partial / "quantized", recipe=recipe)
+            departures = read_overrides(overrides)
+            quantize_checkpoint(partial / "checkpoint", partial / "quantized", recipe=recipe, overrides=departures)
             export_package(
                 partial / "quantized",
                 partial / "package",
@@ -192,3 +200,34 @@ def other_int4() -> Made:
 def tiny_learned() -> Made:
     """8da4w-g32 over TINY, trained with learned ranges; the tied table has one learned grid."""
     return make_package(TINY, "8da4w-g32", learned=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_mixed() -> Made:
+    """8da4w-g32 over TINY with layers that depart: the tied table and q_proj in 8 bits, v_proj and a block float."""
+    return make_package(
+        TINY,
+        "8da4w-g32",
+        overrides=(
+            "embedding=int8-channel",
+            "layers.0.attention.q_proj=int8-channel",
+            "layers.0.feed_forward.*=float",
+            "layers.1.attention.v_proj=float",
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def other_mixed() -> Made:
+    """8da4w-g32 over OTHER with a float head over an 8-bit table, and one of two exceptions made float."""
+    return make_package(
+        OTHER,
+        "8da4w-g32",
+        overrides=("head=float", "embedding=int8-channel", "layers.1.feed_forward.down_proj=float"),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_float_table() -> Made:
+    """8da4w-g32 over TINY whose tied table stays float."""
+    return make_package(TINY, "8da4w-g32", overrides=("embedding=float",))

@@ -171,25 +171,25 @@ def test_a_scale_of_the_table_is_wrong_for_the_use_that_reads_it(tiny_int4, tmp_
         assert problems(forged, tiny_int4.checkpoint) == [f"{use}: 1 of 640 scales differ, first at [0, 0]"]
 
 
-def test_a_norm_weight_changed_inside_the_program_names_the_norm(tiny_int4, tmp_path):
-    pte = read_pte(tiny_int4.package / "model.pte")
+def test_a_norm_weight_changed_inside_the_program_names_the_norm(tiny_learned, tmp_path):
+    pte = read_pte(tiny_learned.package / "model.pte")
     norms = read_floats(pte, dim=TINY.dim, head_dim=TINY.head_dim).norms
     for number, name in ((1, "layers.0.feed_forward_norm"), (4, "norm")):
         place = place_of(pte, norms[number].content) + 4 * 7
         forged = change_program(
-            tiny_int4.package, tmp_path / name, flip(place, 1)
+            tiny_learned.package, tmp_path / name, flip(place, 1)
         )  # the last bit of the seventh weight
-        assert problems(forged, tiny_int4.checkpoint) == [f"{name}: 1 of 64 weights differ, first at [7]"]
+        assert problems(forged, tiny_learned.checkpoint) == [f"{name}: 1 of 64 weights differ, first at [7]"]
 
 
-def test_two_norms_that_changed_places_are_named(tiny_int4, tmp_path):
+def test_two_norms_that_changed_places_are_named(tiny_learned, tmp_path):
     first, second = "layers.0.attention_norm.weight", "layers.1.attention_norm.weight"
 
     def swap(tensors):
         tensors[first], tensors[second] = tensors[second].clone(), tensors[first].clone()
 
-    other = change_checkpoint(tiny_int4.checkpoint, tmp_path / "other", swap)
-    assert named(problems(tiny_int4.package, other)) == ["layers.0.attention_norm", "layers.1.attention_norm"]
+    other = change_checkpoint(tiny_learned.checkpoint, tmp_path / "other", swap)
+    assert named(problems(tiny_learned.package, other)) == ["layers.0.attention_norm", "layers.1.attention_norm"]
 
 
 def test_a_norms_epsilon_and_a_position_frequency_are_held_against_the_configuration(tiny_int4, tmp_path):

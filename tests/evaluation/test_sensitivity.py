@@ -47,8 +47,8 @@ LINES = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random checkpoints, tied and untied, and a text."""
     folder = tmp_path_factory.mktemp("sensitivity")
-    make_checkpoint(TINY, folder / "tied")
-    make_checkpoint(OTHER, folder / "untied")
+    make_checkpoint(TINY, folder / "tied", own_norms=True)
+    make_checkpoint(OTHER, folder / "untied", own_norms=True)
     (folder / "text.txt").write_text("\n".join(LINES))
     return folder
 

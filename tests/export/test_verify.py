@@ -88,6 +88,14 @@ def test_a_package_passes_against_the_float_checkpoint_that_was_rounded_to_neare
     )
 
 
+def test_layers_that_depart_from_the_recipe_are_compared_as_they_are(tiny_mixed, other_mixed, tiny_float_table):
+    for made in (tiny_mixed, other_mixed, tiny_float_table):
+        certificate = verify_package(made.package, made.checkpoint)
+        assert {kind.scheme for kind in certificate.layers} >= {"int4-group", "float"}
+        again = verify_package(made.package, made.source)
+        assert (again.codes, again.scales, again.floats) == (certificate.codes, certificate.scales, certificate.floats)
+
+
 def test_a_package_passes_against_a_trained_checkpoint_with_and_without_learned_scales(tiny_int4, other_int4, tmp_path):
     for made, layers in ((tiny_int4, 15), (other_int4, 16)):
         for learned in (True, False):

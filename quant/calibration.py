@@ -14,7 +14,7 @@ from model.tokenizer import load_tokenizer
 
 Documents = Sequence[Sequence[int]]  # token ids of texts, the first token included
 
-DEFAULT_TOKENS = 65_536  # GPTQ's paper takes 128 windows of 2,048; stories260K gains nothing beyond this
+DEFAULT_TOKENS = 65_536  # stories260K, 64 wide, gains nothing beyond 4,096 (docs/log.md); GPTQ's paper takes 262,144
 _DOCUMENT_TOKENS = 512  # where a document is cut; none is longer than the model's context
 _BATCH_TOKENS = 4096
 

@@ -59,6 +59,8 @@ def compared_settings(data: DataSettings, tokenizer: TokenizerSettings, vocab_si
     else:
         settings["tokenizer.train_bytes"] = tokenizer.train_bytes
         settings["tokenizer.vocab_size"] = tokenizer.vocab_size or vocab_size
+    if data.separator is None:  # absent, as in the folders that are older than this setting
+        del settings["data.separator"]
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 

@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := chat model quant train export evaluation benchmarks cli
+CODE := chat model quant train export kernels runner evaluation benchmarks cli
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p .ci/is_usable_python.py 2>/dev/null && { command -v $$p; break; }; done)
 
@@ -34,10 +34,10 @@ demo: $(STAMP)
 	@$(BIN)/pocketlm demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not browser" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not browser and not emulated" $(PYTEST_ARGS)
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not emulated" $(PYTEST_ARGS)
 
 pages: $(STAMP)
 	@$(BIN)/python -m tests.pages.browser

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("benchmarks", "chat", "cli", "evaluation", "export", "model", "quant", "train")
+FOLDERS = ("benchmarks", "chat", "cli", "evaluation", "export", "kernels", "model", "quant", "runner", "train")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 MOST_LINES_A_FUNCTION = 50
 MOST_LINES_A_COMMAND = 20
@@ -82,9 +82,12 @@ def test_every_package_folder_is_installed_and_linted():
 
 def test_the_readme_has_a_line_for_every_source_file():
     tree = (ROOT / "docs" / "tree.md").read_text()
+    native = [
+        path for folder in ("kernels", "runner") for kind in ("*.cpp", "*.h") for path in (ROOT / folder).glob(kind)
+    ]
     missing = [
         named(path)
-        for path in SOURCES
+        for path in [*SOURCES, *native]
         if path.name not in ("__init__.py", "__main__.py")
         and not re.search(rf"^\s+{re.escape(path.name)}\s+\S", tree, re.MULTILINE)
     ]

@@ -82,8 +82,8 @@ def _check(pte: Pte, config: ModelConfig, found: list[tuple[int, int]]) -> None:
     if rows != expected:
         raise ValueError(
             f"{pte.path} multiplies with {len(found)} matrices whose shapes are not those of {config.num_layers} "
-            f"layers of {LAYER_MATRICES} and a head, so no time can be given to a layer; profile what `pocketlm export` "
-            "wrote"
+            f"layers of {LAYER_MATRICES} and a head, so no time can be given to a layer; profile a file that "
+            "`pocketlm export` wrote"
         )
 
 

@@ -1,4 +1,5 @@
 // The ceilings of ARM processors with 8-bit matrix products (i8mm): 32 products an instruction.
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -31,3 +32,5 @@ extern const Loops i8mm_loops;
 const Loops i8mm_loops{"NEON i8mm", is_supported, sum_words<16>, multiply, kAccumulators * 32};
 
 }  // namespace pocketlm
+
+#endif  // __aarch64__

@@ -1,4 +1,5 @@
 // The ceilings of ARM processors with the dot product (ARMv8.2): 16 products of 8-bit integers an instruction.
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -31,3 +32,5 @@ extern const Loops neondot_loops;
 const Loops neondot_loops{"NEON dot product", is_supported, sum_words<16>, multiply, kAccumulators * 16};
 
 }  // namespace pocketlm
+
+#endif  // __aarch64__

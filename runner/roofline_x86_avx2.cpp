@@ -1,4 +1,5 @@
 // The ceilings of processors with AVX2: 32 products of 8-bit integers in three instructions.
+#if defined(__x86_64__)
 #include <immintrin.h>
 
 #include "runner/roofline.h"
@@ -33,3 +34,5 @@ extern const Loops avx2_loops;
 const Loops avx2_loops{"AVX2", is_supported, sum_words<32>, multiply, kAccumulators * 32};
 
 }  // namespace pocketlm
+
+#endif  // __x86_64__

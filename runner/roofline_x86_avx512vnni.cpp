@@ -1,4 +1,5 @@
 // The ceilings of processors with AVX-512 VNNI: 64 products of 8-bit integers an instruction.
+#if defined(__x86_64__)
 #include <immintrin.h>
 
 #include "runner/roofline.h"
@@ -32,3 +33,5 @@ extern const Loops avx512vnni_loops;
 const Loops avx512vnni_loops{"AVX-512 VNNI", is_supported, sum_words<64>, multiply, kAccumulators * 64};
 
 }  // namespace pocketlm
+
+#endif  // __x86_64__

@@ -1,4 +1,5 @@
 // The ceilings of processors with VNNI in 256 bits only: 32 products of 8-bit integers an instruction.
+#if defined(__x86_64__)
 #include <immintrin.h>
 
 #include "runner/roofline.h"
@@ -29,3 +30,5 @@ extern const Loops avxvnni_loops;
 const Loops avxvnni_loops{"AVX-VNNI", is_supported, sum_words<32>, multiply, kAccumulators * 32};
 
 }  // namespace pocketlm
+
+#endif  // __x86_64__

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.toolchain import Source, Toolchain, build, host_toolchain
-from runner.roofline import ROOFLINE
+from runner.build import runner_sources
 
 HERE = Path(__file__).resolve().parent
+
+
+def roofline_sources():
+    return [source for source in runner_sources() if source.path.name.startswith("roofline")]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def loops():
     toolchain = host_toolchain()
     if toolchain is None:
         pytest.skip("no C++ compiler, or no executorch SDK for this system")
-    sources = [*ROOFLINE[toolchain.machine], Source(HERE / "roofline_check.cpp")]
+    sources = [*roofline_sources(), Source(HERE / "roofline_check.cpp")]
     library = ctypes.CDLL(str(build(toolchain, sources, kind="library", libraries=())))
     library.check_title.restype = library.check_best.restype = ctypes.c_char_p
     library.check_sum.restype, library.check_multiply.restype = ctypes.c_uint64, ctypes.c_int64
@@ -73,7 +77,7 @@ def test_the_same_holds_on_aarch64():
         )
     sdk = host_toolchain().sdk  # of another machine, but nothing of it is linked
     toolchain = Toolchain("aarch64-linux-gnu-g++", "aarch64", sdk)
-    program = build(toolchain, [*ROOFLINE["aarch64"], Source(HERE / "roofline_main.cpp")], kind="program", libraries=())
+    program = build(toolchain, [*roofline_sources(), Source(HERE / "roofline_main.cpp")], kind="program", libraries=())
     done = subprocess.run(toolchain.command(program), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[:3] == ["NEON i8mm", "NEON dot product", "portable"]

@@ -12,10 +12,10 @@ import time
 from datetime import date
 from pathlib import Path
 
-from benchmarks.machine import describe_machine
 from chat.window import Context
 from export.package import open_package
 from export.runner import PteRunner, open_runner
+from runner.machine import describe_machine
 
 
 def measure(packages: dict[str, Path], *, depth: int, tokens: int, repeats: int) -> dict[str, object]:

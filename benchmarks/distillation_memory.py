@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import describe_machine
+from runner.machine import describe_machine
 from train.distillation import Head, distillation_loss
 
 

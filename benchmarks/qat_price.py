@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.machine import describe_machine
+from runner.machine import describe_machine
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.machine import describe_machine
+from runner.machine import describe_machine
 
 _FIGURES = ("wall_s", "cpu_s", "resident_mib", "peak_mib")
 

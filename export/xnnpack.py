@@ -6,37 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.exir import (
-    EdgeCompileConfig,
-    ExecutorchBackendConfig,
-    ExecutorchProgramManager,
-    to_edge_transform_and_lower,
-)
-from executorch.exir.backend.compile_spec_schema import CompileSpec
-from executorch.exir.backend.partitioner import DelegationSpec
+from executorch.exir import ExecutorchBackendConfig, ExecutorchProgramManager
 from executorch.exir.passes import MemoryPlanningPass
 from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
 from torch.export import Dim, ExportedProgram
 
+from export.edge import is_in_default_layout, to_edge
+from export.partition import Partitioner, quick_cutting, told
 from export.program import Program
 
 _log = logging.getLogger("pocketlm")
 
 _TRACE_TOKENS = 4  # any length from 2 to the chunk traces the same graph
-
-
-def partitioner() -> XnnpackPartitioner:
-    """XNNPACK's partitioner, whose delegates run one preparing pass (addmm to linear) in place of seventeen.
-
-    The other sixteen (batch norm, upsampling, PReLU, channels-last, ...) change nothing in our delegates but take a
-    third of the lowering, since each runs once a delegate. tests/export/test_lowering.py compares the outcome with
-    theirs. The key is executorch's own: backends/xnnpack/xnnpack_preprocess.py, `preprocess`.
-    """
-    made = XnnpackPartitioner()
-    backend = made.delegation_spec.backend_id
-    made.delegation_spec = DelegationSpec(backend, [CompileSpec("dqlinear_partitioner", b"")])
-    return made
 
 
 def trace(program: Program) -> ExportedProgram:
@@ -58,15 +39,16 @@ def lower(program: Program, constants: Mapping[str, int | bool | list[int]]) -> 
     """
     _log.info("tracing forward(tokens [1, 1..%d], position [1])", program.chunk)
     traced = trace(program)
-    _log.info("lowering %d layers through XNNPACK", program.model.config.num_layers)
+    num_layers = program.model.config.num_layers
+    _log.info("decomposing %d layers into core operators", num_layers)
     with torch.no_grad():
-        edge = to_edge_transform_and_lower(
-            traced,
-            partitioner=[partitioner()],
-            constant_methods=dict(constants),
-            compile_config=EdgeCompileConfig(_check_ir_validity=False),
-        )
+        backend = Partitioner()
+        edge = to_edge(traced, backend, constants)
         del traced
+        _log.info("cutting %d layers into delegates of XNNPACK", num_layers)
+        with quick_cutting(), told(backend):
+            edge = edge.to_backend({"forward": backend})
+        edge.compile_config._skip_dim_order = is_in_default_layout(edge)
         _log.info("planning memory")
         return edge.to_executorch(
             ExecutorchBackendConfig(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from cli.bench import bench, profile
 from cli.checkpoints import convert, quantize
 from cli.command import run, verbose_option
 from cli.compare import compare
@@ -51,7 +52,8 @@ def pocketlm() -> None:
 
 
 for _command in (
-    convert, quantize, export, estimate, generate, chat, inspect, verify, evaluate, compare, sensitivity, train, demo,
+    convert, quantize, export, estimate, generate, chat, inspect, verify, evaluate, compare, sensitivity,
+    bench, profile, train, demo,
 ):  # fmt: skip
     pocketlm.add_command(_command)
 

@@ -3,8 +3,6 @@
 It holds no script, and its policy lets a browser fetch nothing and apply no style but its own. Loads no torch.
 """
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from html import escape
 from itertools import pairwise
@@ -22,7 +20,7 @@ from evaluation.report_charts import (
     size_chart,
     split_layers,
 )
-from evaluation.report_html import Long, chance, figure, interval_cell, quoted, table
+from evaluation.report_html import Long, chance, figure, interval_cell, page_head, quoted, table
 from evaluation.report_markdown import LAYERS_NOTE, difference_cells, recovered_words, task_names, text_line
 from evaluation.report_style import STYLE
 from evaluation.report_svg import GLYPHS
@@ -53,22 +51,11 @@ def to_page(found: Comparison) -> str:
         for name, title, content in shown
     )
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>{_head()}</head>\n<body>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>{page_head(_TITLE, STYLE)}</head>\n<body>\n'
         '<a class="skip" href="#main">Skip to the report</a>\n'
         f'<header><p class="origin">pocketlm compare</p><h1>{_TITLE}</h1>{_verdicts(found)}</header>\n'
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n<main id="main">{_facts(found)}{body}</main>\n'
         f"<footer>{_versions(found)} The same figures stand in report.json and report.md.</footer>\n</body>\n</html>\n"
-    )
-
-
-def _head() -> str:
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    return (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
-        f'<link rel="icon" href="data:,"><title>{_TITLE}</title><style>{STYLE}</style>'
     )
 
 

@@ -16,7 +16,7 @@ from quant.recipe import LayerScheme
 _MIB = 1 << 20
 _FLOAT = 4  # bytes of a float32
 
-_PACKED_ROW = 8  # bytes: XNNPACK packs a float32 bias and the codes' sum with each row
+PACKED_ROW = 8  # bytes: XNNPACK packs a float32 bias and the codes' sum with each row
 _SCRATCH = 2 * _MIB  # the runtime's own structures and the attention operator's scratch
 _APP = 48 * _MIB  # an allowance for the runtime's libraries and threads in an app; never measured on a phone
 # `generate` before it knows any package: Python, torch (its CPU build), ExecuTorch's runtime and kernels.
@@ -114,7 +114,7 @@ def package_memory(
     """
     layers = linear_layers(config, schemes)
     stored = {name: sum(stored_bytes(*layer)) for name, layer in layers.items()}
-    packed = {name: stored[name] + _PACKED_ROW * rows for name, (_, rows, _) in layers.items()}
+    packed = {name: stored[name] + PACKED_ROW * rows for name, (_, rows, _) in layers.items()}
     # Delegates give their part of the file back once it is packed. The last two are the last layer's feed-forward block
     # and the output layer.
     block = sum(

@@ -10,8 +10,10 @@ from runner.etdump import Call
 from runner.profile_places import GROUPS, Place
 
 BETWEEN = "between instructions"
+OUTSIDE = "outside of the program"
 _MS = 1e6  # nanoseconds
 _MOST_ROWS = 14  # operators that people see; the rest are one row
+_MOST_INSIDE = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,46 +35,43 @@ class Phase:
     start: int
     tokens: int
     calls: int
-    total_ns: int  # of the calls, by the runtime's clock
+    wall_ns: int  # of the calls with what the runner does around them: choosing ids, handing them over
+    program_ns: int  # of the calls inside of the runtime, by its clock
     cells: tuple[Cell, ...]
     inside: Mapping[str, int]  # operators inside of delegates: nanoseconds, each rounded down to a microsecond
     plain_ms: float | None  # the same work without a trace, median
 
     @property
-    def between_ns(self) -> int:
-        """What the runtime spends outside of any instruction."""
-        return self.total_ns - sum(cell.ns for cell in self.cells)
+    def remainders(self) -> dict[str, int]:
+        """Nanoseconds of the program outside of any instruction, and of the runner outside of the program."""
+        between = self.program_ns - sum(cell.ns for cell in self.cells)
+        return {BETWEEN: between, OUTSIDE: self.wall_ns - self.program_ns}
 
     @property
     def delegates_ns(self) -> int:
         return sum(cell.ns for cell in self.cells if cell.group in ("matrices", "elementwise"))
 
-    def by(self, key: str) -> dict[str, tuple[int, int]]:
-        """Nanoseconds and runs by `operator`, `stage` or `group`, the time between instructions included."""
+    def by_operator(self) -> list[tuple[str, int, int]]:
+        """Operator, nanoseconds, runs; the longest first, what is outside of operators last. The sum is the wall's."""
         time: Counter[str] = Counter()
         runs: Counter[str] = Counter()
         for cell in self.cells:
-            time[getattr(cell, key)] += cell.ns
-            runs[getattr(cell, key)] += cell.runs
-        return {name: (time[name], runs[name]) for name in time} | {BETWEEN: (self.between_ns, 0)}
-
-    def by_operator(self) -> list[tuple[str, int, int]]:
-        """Operator, nanoseconds, runs; the longest first, the time between instructions last."""
-        rows = self.by("operator")
-        between = rows.pop(BETWEEN)
-        return [(name, *rows[name]) for name in sorted(rows, key=lambda n: (-rows[n][0], n))] + [(BETWEEN, *between)]
+            time[cell.operator] += cell.ns
+            runs[cell.operator] += cell.runs
+        rows = [(name, time[name], runs[name]) for name in sorted(time, key=lambda n: (-time[n], n))]
+        return rows + [(name, ns, 0) for name, ns in self.remainders.items()]
 
     def by_stage(self, order: Sequence[str]) -> list[tuple[str, int, dict[str, int]]]:
-        """Stage, nanoseconds, and those by group, in the order of the model; the time between instructions last."""
+        """Stage, nanoseconds, and those by group, in the order of the model; what is outside of operators last."""
         groups: dict[str, dict[str, int]] = {stage: dict.fromkeys(GROUPS, 0) for stage in order}
         for cell in self.cells:
             groups[cell.stage][cell.group] += cell.ns
         rows = [(stage, sum(groups[stage].values()), groups[stage]) for stage in order]
-        return [*rows, (BETWEEN, self.between_ns, {})]
+        return rows + [(name, ns, {}) for name, ns in self.remainders.items()]
 
     def overhead(self) -> float | None:
         """What tracing cost, as a share of the time without it; None where that is unknown."""
-        return self.total_ns / _MS / self.plain_ms - 1 if self.plain_ms else None
+        return self.wall_ns / _MS / self.plain_ms - 1 if self.plain_ms else None
 
     def to_json(self, order: Sequence[str]) -> dict[str, Any]:
         return {
@@ -80,7 +79,8 @@ class Phase:
             "start": self.start,
             "tokens": self.tokens,
             "calls": self.calls,
-            "total_ms": self.total_ns / _MS,
+            "wall_ms": self.wall_ns / _MS,
+            "program_ms": self.program_ns / _MS,
             "plain_ms": self.plain_ms,
             "tracing_overhead": self.overhead(),
             "operators": [{"name": n, "ms": ns / _MS, "runs": runs} for n, ns, runs in self.by_operator()],
@@ -125,7 +125,7 @@ class Profile:
 
 
 def sum_up(calls: Iterable[Call], places: Sequence[Place]) -> tuple[int, tuple[Cell, ...], dict[str, int]]:
-    """Whole time, cells and delegates' operators of some calls.
+    """Nanoseconds of the calls, cells and delegates' operators of some calls.
 
     Args:
         places: of every instruction of the program.
@@ -180,24 +180,20 @@ def inside_sentence(phase: Phase) -> str:
 
 
 def _phase_lines(phase: Phase, order: Sequence[str]) -> list[str]:
-    total = max(1, phase.total_ns)
-    lines = [f"{describe(phase)}: {phase.total_ns / _MS:.2f} ms; {overhead_sentence(phase)}"]
-    lines.append(f"  {'operator':<56} {'ms':>10} {'share':>7} {'runs':>8}")
-    rows = phase.by_operator()
-    shown, others = rows[:_MOST_ROWS], rows[_MOST_ROWS:-1]
-    shown = [row for row in shown if row[0] != BETWEEN]
+    total = max(1, phase.wall_ns)
+    rows, rest = phase.by_operator(), len(phase.remainders)
+    shown, others = rows[:-rest][:_MOST_ROWS], rows[:-rest][_MOST_ROWS:]
     if others:
         shown.append((f"{len(others)} others", sum(row[1] for row in others), sum(row[2] for row in others)))
-    for name, ns, runs in [*shown, rows[-1]]:
-        lines.append(f"  {name:<56} {ns / _MS:10.3f} {100 * ns / total:6.1f}% {runs or '':>8}")
-    lines.append(f"  {'layer':<16}" + "".join(f"{group:>13}" for group in GROUPS) + f"{'ms':>11} {'share':>7}")
+    lines = [f"{describe(phase)}: {phase.wall_ns / _MS:.2f} ms; {overhead_sentence(phase)}"]
+    lines.append(f"  {'operator':<58}{'ms':>10}{'share':>8}{'runs':>8}")
+    for name, ns, runs in [*shown, *rows[-rest:]]:
+        lines.append(f"  {name:<58}{ns / _MS:10.3f}{100 * ns / total:7.1f}%{runs or '':>8}")
+    lines.append(f"  {'layer':<24}" + "".join(f"{group:>13}" for group in GROUPS) + f"{'ms':>11}{'share':>8}")
     for name, ns, groups in phase.by_stage(order):
         cells = "".join(f"{groups[group] / _MS:13.3f}" for group in GROUPS) if groups else " " * 13 * len(GROUPS)
-        lines.append(f"  {name:<20}"[:18].ljust(18) + cells + f"{ns / _MS:11.3f} {100 * ns / total:6.1f}%")
-    if phase.inside:
-        lines.append(f"  inside of delegates ({inside_sentence(phase)})")
-        for name, ns in list(phase.inside.items())[:6]:
-            lines.append(f"  {name:<56} {ns / _MS:10.3f} {100 * ns / total:6.1f}%")
-    else:
-        lines.append(f"  {inside_sentence(phase)}")
+        lines.append(f"  {name:<24}{cells}{ns / _MS:11.3f}{100 * ns / total:7.1f}%")
+    lines.append(f"  inside of delegates: {inside_sentence(phase)}")
+    for name, ns in list(phase.inside.items())[:_MOST_INSIDE]:
+        lines.append(f"  {name:<58}{ns / _MS:10.3f}{100 * ns / total:7.1f}%")
     return lines

@@ -1,0 +1,49 @@
+"""What was measured, as data and as a table for people."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.peers.catalogue import OURS, Peer
+from benchmarks.peers.measure import Measure, Samples, median_ratio
+
+BESIDE = (OURS, "ours-python")  # of ours, whom a peer is compared with
+
+
+def rows(samples: Samples) -> list[dict[str, Any]]:
+    """One record for each peer and measure: median, all repeats, and how many times faster ours are."""
+    found = []
+    for (name, measure), rates in samples.items():
+        row: dict[str, Any] = {
+            "peer": name,
+            measure.what: measure.size,
+            "threads": measure.threads,
+            "tokens_per_s": round(statistics.median(rates), 2),
+            "repeats": [round(rate, 2) for rate in rates],
+        }
+        for own in BESIDE:
+            if (own, measure) in samples and name not in BESIDE:
+                row[f"{own}_times_faster"] = round(median_ratio(samples[own, measure], rates), 3)
+        found.append(row)
+    return found
+
+
+def table(samples: Samples, peers: Sequence[Peer], own: str = OURS) -> str:
+    """Medians in tokens a second, and in brackets how many times faster `own` is, in Markdown."""
+    measures = sorted({measure for _, measure in samples}, key=lambda m: (m.threads, m.what != "prefill", m.size))
+    heads = [f"{m.what} {'' if m.what == 'prefill' else 'at '}{m.size}, {m.threads} thr." for m in measures]
+    lines = [f"| tokens/s | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for peer in peers:
+        cells = [_cell(samples, peer.name, measure, own) for measure in measures]
+        lines.append(f"| {peer.title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(samples: Samples, name: str, measure: Measure, own: str) -> str:
+    rates = samples.get((name, measure))
+    if rates is None:
+        return "–"
+    median = f"{statistics.median(rates):.1f}"
+    if name in BESIDE or (own, measure) not in samples:
+        return median
+    return f"{median} ({median_ratio(samples[own, measure], rates):.2f}x)"

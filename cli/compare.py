@@ -6,7 +6,7 @@ import click
 
 from cli.calibration import calibration_options
 from cli.command import PocketCommand
-from cli.options import PATH, json_option
+from cli.options import PATH, json_option, kernels_option
 from cli.terminal import Terminal
 
 
@@ -80,6 +80,7 @@ def _names(_: click.Context, __: click.Parameter, given: str | None) -> tuple[st
 )
 @click.option("-o", "--output", type=PATH, required=True, help="The folder for report.json, report.md and index.html.")
 @click.option("--overwrite", is_flag=True, help="Replace an older report.")
+@kernels_option
 @json_option
 @click.pass_obj
 def compare(terminal: Terminal, as_json: bool, **options: Any) -> None:

@@ -31,6 +31,7 @@ class Conversation:
     open_session: Callable[[str | None], Session]  # a new chat with this system text; None: the package's own
     package_id: str
     max_new_tokens: int
+    kernels: str = ""  # what attention runs with, told on a terminal
     system: str | None = None
     history_file: Path | None = None
     stdin: TextIO = field(default_factory=lambda: sys.stdin or io.StringIO())  # closed: nothing to read
@@ -48,6 +49,8 @@ class Conversation:
         """
         if self.is_interactive:
             self.terminal.log(HELP)
+            if self.kernels:
+                self.terminal.log(f"[{self.kernels}]")
         pending = self._restore()
         if pending is not None:
             self.terminal.log(f"answering the saved message: {pending}")

@@ -30,6 +30,7 @@ class Opened:
     context: Context
     package_id: str
     manifest: Manifest
+    kernels: str  # what attention runs with: "stock kernels", or the title of ours
 
 
 @contextlib.contextmanager
@@ -48,19 +49,22 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling, is_verbose: bool
         manifest = package.manifest
         tokens = {token.id: token.text for token in manifest.tokenizer.special_tokens}
         is_native = runner == "native"
-        engine = _native(package, sampling, is_verbose=is_verbose) if is_native else _python(package, sampling)
+        opening = _native(package, sampling, is_verbose=is_verbose) if is_native else _python(package, sampling)
+        engine, kernels = stack.enter_context(opening)
         yield Opened(
-            engine=stack.enter_context(engine),
+            engine=engine,
             turns=Turns.of(manifest.template, special_tokens=tokens, stop_ids=manifest.tokenizer.stop_ids),
             context=manifest.context,
             package_id=package.sha256,
             manifest=manifest,
+            kernels=kernels,
         )
 
 
 @contextlib.contextmanager
-def _python(package: Package, sampling: Sampling) -> Iterator[Engine]:
+def _python(package: Package, sampling: Sampling) -> Iterator[tuple[Engine, str]]:
     from export.runner import open_runner
+    from kernels.load import in_use
     from model.sampling import Sampler
     from model.tokenizer import TokenizerSpec, load_tokenizer
 
@@ -68,14 +72,14 @@ def _python(package: Package, sampling: Sampling) -> Iterator[Engine]:
     sampler = Sampler(
         temperature=sampling.temperature, top_p=1.0 if sampling.top_p is None else sampling.top_p, seed=sampling.seed
     )
-    yield TokenEngine(
-        load_tokenizer(package.folder, spec), open_runner(package), stop_ids=spec.stop_ids, sampler=sampler
-    )
+    runner = open_runner(package)
+    tokenizer = load_tokenizer(package.folder, spec)
+    yield TokenEngine(tokenizer, runner, stop_ids=spec.stop_ids, sampler=sampler), in_use()
 
 
 @contextlib.contextmanager
-def _native(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterator[Engine]:
+def _native(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterator[tuple[Engine, str]]:
     from export.native import open_native
 
     with open_native(package, temperature=sampling.temperature, verbose=is_verbose) as engine:
-        yield engine
+        yield engine, engine.kernels

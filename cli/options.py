@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, so that one thing has one spelling."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,29 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(function)
 
 
+def kernels_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--kernels, for commands that run a program; it becomes $POCKETLM_KERNELS, so that child processes follow it."""
+
+    def set_wanted(ctx: click.Context, _: click.Parameter, wanted: str | None) -> None:
+        if wanted is None:
+            return
+        before = os.environ.get("POCKETLM_KERNELS", "")
+        ctx.call_on_close(lambda: os.environ.update(POCKETLM_KERNELS=before))
+        os.environ["POCKETLM_KERNELS"] = wanted
+
+    return click.option(
+        "--kernels",
+        type=click.Choice(["auto", "own", "stock"]),
+        callback=set_wanted,
+        expose_value=False,
+        help="Attention by our own kernels or ExecuTorch's stock ones. auto (as $POCKETLM_KERNELS is by default): "
+        "own ones where there is a C++ compiler.",
+    )(function)
+
+
 def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """How the next token is chosen, and by which runner."""
+    """How the next token is chosen, and by which runner and kernels."""
+    function = kernels_option(function)
     function = click.option(
         "--runner",
         type=click.Choice(["python", "native"]),

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.command import PocketCommand
-from cli.options import PATH, json_option
+from cli.options import PATH, json_option, kernels_option
 from cli.terminal import Terminal
 
 
@@ -50,6 +50,7 @@ from cli.terminal import Terminal
 )
 @click.option("--lm-eval", metavar="TASK", multiple=True, help="A task of lm-evaluation-harness.")
 @click.option("--lm-eval-path", type=PATH, help="A folder with task files (YAML) of your own for it.")
+@kernels_option
 @json_option
 @click.pass_obj
 def evaluate(terminal: Terminal, as_json: bool, things: tuple[Path, ...], **options: Any) -> None:

@@ -43,6 +43,7 @@ def stream_completion(terminal: Terminal, opened: Opened, prompt: str, *, max_ne
                 "time_to_first_token_s": wait,
                 "decode_tokens_per_s": rate,
                 "end": "stop" if reply.is_stopped else "context" if is_full else "length",
+                "kernels": opened.kernels,
             },
             (),
             as_json=True,
@@ -53,7 +54,8 @@ def stream_completion(terminal: Terminal, opened: Opened, prompt: str, *, max_ne
         terminal.log(context_end_sentence(opened.context))
     terminal.log(
         f"[{prompt_tokens} + {reply.num_tokens} tokens, first after {wait or 0:.2f} s"
-        + (f", then {rate:.0f} tokens/s]" if rate is not None else "]")
+        + (f", then {rate:.0f} tokens/s" if rate is not None else "")
+        + f"; {opened.kernels}]"
     )
 
 
@@ -74,4 +76,5 @@ def hold_conversation(
         system=system,
         history_file=history_file,
         max_new_tokens=max_new_tokens,
+        kernels=opened.kernels,
     ).run()

@@ -8,11 +8,10 @@ import torch
 from export.operators import called_delegates
 from export.pte import read_pte
 from export.pte_values import KernelCall, Method
+from kernels.load import OPERATORS, STOCK, in_use
 
 # Operators whose arithmetic an own library may replace, by the beginning of their name.
 _NAMED = ("llama::custom", "quantized_decomposed::embedding", "pocketlm::")
-# Namespaces that a library other than ExecuTorch's own serves, and its name for a reader; more specific ones first.
-_LIBRARIES = {"": "stock kernels"}
 
 
 def torch_kernels() -> str:
@@ -21,7 +20,10 @@ def torch_kernels() -> str:
 
 
 def package_kernels(program: Path) -> str:
-    """What runs a program: "ExecuTorch 1.5.1, XnnpackBackend, stock kernels (llama::custom_quantized_sdpa, ...)".
+    """What runs a program that is loaded now.
+
+    Such as "ExecuTorch 1.5.1, XnnpackBackend, own kernels, AVX-512 VNNI (llama::custom_quantized_sdpa), stock kernels
+    (quantized_decomposed::embedding_4bit)".
 
     Raises:
         ValueError: the file is damaged.
@@ -37,7 +39,7 @@ def _libraries(method: Method) -> list[str]:
     served: dict[str, list[str]] = {}
     for name in sorted(names):
         if name.startswith(_NAMED):
-            library = next(title for prefix, title in _LIBRARIES.items() if name.startswith(prefix))
+            library = in_use() if name in OPERATORS else STOCK
             served.setdefault(library, []).append(name)
     return [f"{library} ({', '.join(operators)})" for library, operators in served.items()]
 

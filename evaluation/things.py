@@ -163,6 +163,7 @@ def _package(path: Path, name: str, stack: contextlib.ExitStack) -> Thing:
     manifest = package.manifest
     spec = TokenizerSpec.from_json(manifest.to_json()["tokenizer"])
     program = package.path("program")
+    scorer = shipped_scorer(package)  # loads the program; what its kernels are is known then
     return Thing(
         name=name,
         path=path,
@@ -177,7 +178,7 @@ def _package(path: Path, name: str, stack: contextlib.ExitStack) -> Thing:
         folder=package.folder,
         digest=tokenizer_digest(package.path("tokenizer"), spec),
         context=manifest.context,
-        scorer=shipped_scorer(package),
+        scorer=scorer,
         manifest=manifest,
         program=program,
     )

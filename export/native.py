@@ -71,6 +71,11 @@ class NativeEngine:
         self.stats: NativeStats | None = None  # of the last stream that was not left early
 
     @property
+    def kernels(self) -> str:
+        """What attention runs with, as kernels/load.py says it."""
+        return self._child.kernels
+
+    @property
     def position(self) -> int:
         return self._prompt_end + max(0, self._child.num_pieces - 1)  # the last token is never in the cache
 

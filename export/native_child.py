@@ -89,17 +89,19 @@ class Server:
             _leave()
 
 
-def main(program: str, tokenizer: str, descriptor: str, warm_up: str) -> None:
+def main(program: str, tokenizer: str, descriptor: str, warm_up: str, kernels: str) -> None:
     """Loads the program, says "ready", serves.
 
     Args:
         descriptor: the inherited pipe for replies.
         warm_up: a text of at least one token; the runner loads the method at its first use only.
+        kernels: the library of our own kernels (kernels/load.py), "" for the stock ones.
     """
     replies = os.fdopen(int(descriptor), "wb")
     try:
         keep_partial_characters()
         load_kernels()
+        kernels_title = replace_kernels(kernels)
         from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
     except (ImportError, OSError, RuntimeError) as error:
         _give_up(replies, error, is_environment=True)
@@ -111,7 +113,7 @@ def main(program: str, tokenizer: str, descriptor: str, warm_up: str) -> None:
     except RuntimeError as error:
         _give_up(replies, error, is_environment=False)
     server = Server(runner, GenerationConfig, sys.stdin.buffer, replies)
-    server._send({"ready": os.getpid()})
+    server._send({"ready": os.getpid(), "kernels": kernels_title})
     server.serve()
     _leave()
 
@@ -132,6 +134,24 @@ def load_kernels() -> None:
             f"{folder.__path__[0]} holds {len(libraries)} libraries of custom kernels; install executorch again"
         )
     torch.ops.load_library(libraries[0])
+
+
+def replace_kernels(library: str) -> str:
+    """Puts the kernels of that library, if one is named, in the place of the stock ones; returns what runs then.
+
+    Raises:
+        OSError: the library cannot be loaded.
+        RuntimeError: $POCKETLM_ISA names a path that this processor does not run.
+    """
+    if not library:
+        return "stock kernels"
+    loaded = ctypes.CDLL(library)
+    loaded.pocketlm_install_kernels.restype = loaded.pocketlm_kernels_title.restype = ctypes.c_char_p
+    error = loaded.pocketlm_install_kernels(None)
+    if error:
+        raise RuntimeError(error.decode())
+    title: str = loaded.pocketlm_kernels_title().decode()
+    return title
 
 
 def keep_partial_characters() -> None:

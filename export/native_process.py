@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kernels.load import library_of
 from model.errors import EnvironmentFault
 
 _CHILD = Path(__file__).with_name("native_child.py")
@@ -24,17 +25,28 @@ class Child:
     def __init__(self, program: Path, tokenizer: Path, *, warm_up: str, is_verbose: bool) -> None:
         self._program = program
         self.num_pieces = 0  # of the newest call
+        self.kernels = ""  # what it runs attention with; known when it is ready
         self._is_running = True  # until it is ready
         self._owes_answer = False
         self._ahead: dict[str, Any] | None = None
         self._end: dict[str, Any] = {}
         self._log_start = 0
         self._log = None if is_verbose else tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        kernels = library_of(None)
         read_end, write_end = os.pipe()
         self._replies = os.fdopen(read_end, "rb")
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_CHILD), str(program), str(tokenizer), str(write_end), warm_up],
+                [
+                    sys.executable,
+                    "-P",
+                    str(_CHILD),
+                    str(program),
+                    str(tokenizer),
+                    str(write_end),
+                    warm_up,
+                    str(kernels or ""),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
@@ -64,6 +76,7 @@ class Child:
             self._owes_answer = True
             return message
         self._is_running, self._end = False, message
+        self.kernels = message.get("kernels", self.kernels)
         if "error" in message:
             line = f"{self._program}: the native runner failed: {self._trouble(message['error'])}"
             raise EnvironmentFault(line) if message.get("is_environment") else ValueError(line)

@@ -13,20 +13,26 @@ from torch import Tensor
 
 from chat.window import Context, context_end_sentence
 from export.package import Package
+from kernels.load import Wanted, choose
 from model.sampling import Sampler
 
 
-def load_method(program_path: Path) -> Any:
+def load_method(program_path: Path, *, kernels: Wanted | None = None) -> Any:
     """The `forward` of a `.pte`, mapped from the file.
+
+    Args:
+        kernels: what attention runs with, as in kernels/load.py; None: as the environment says.
 
     Raises:
         ValueError: the runtime refuses the file; the message carries the runtime's own.
+        EnvironmentFault: our own kernels are wanted and cannot be built.
     """
     from executorch.runtime import Runtime
 
     from export.native_child import load_kernels
 
     load_kernels()
+    choose(kernels)
     try:
         return Runtime.get().load_program(program_path).load_method("forward")
     except RuntimeError as error:
@@ -43,10 +49,19 @@ class PteRunner:
         chunk: most tokens of one call.
         context: where a bounded program ends; an endless one has no end.
         stop_ids: `generate_ids` ends after one of them.
+        kernels: see `load_method`.
     """
 
-    def __init__(self, program_path: Path, *, chunk: int, context: Context, stop_ids: Sequence[int] = ()) -> None:
-        self._method = load_method(program_path)
+    def __init__(
+        self,
+        program_path: Path,
+        *,
+        chunk: int,
+        context: Context,
+        stop_ids: Sequence[int] = (),
+        kernels: Wanted | None = None,
+    ) -> None:
+        self._method = load_method(program_path, kernels=kernels)
         self._chunk, self._context = chunk, context
         self._stop_ids = frozenset(stop_ids)
 

@@ -75,7 +75,7 @@ class Worker {
     return (task_.first_head + row / rows_a_head_) * group_ + row % rows_a_head_ % group_;
   }
 
-  void load_queries() {
+  [[gnu::noinline]] void load_queries() {
     const Operand<T>& q = call_.q;
     for (int64_t row = 0; row < rows_a_head_ * task_.heads; ++row) {
       const int64_t token = token_of(row), head = head_of(row);
@@ -131,7 +131,7 @@ class Worker {
   /// Args: Fixed, the groups where that is known to the compiler, else 0; visible, how many keys count.
   /// Returns: what the row's earlier sums are multiplied by.
   template <int Fixed>
-  float softmax(int64_t row, int num_groups, int visible, const float* bias, float* weights) {
+  [[gnu::noinline]] float softmax(int64_t row, int num_groups, int visible, const float* bias, float* weights) {
     const int groups = Fixed ? Fixed : num_groups;
     const F hidden = Isa::set(-__builtin_inff());
     F x[kGroups], most = hidden;
@@ -158,7 +158,7 @@ class Worker {
     return Isa::first(decay);
   }
 
-  void write(int64_t row) {
+  [[gnu::noinline]] void write(int64_t row) {
     const float total = Isa::reduce_add(Isa::load(totals_ + row * kLanes));
     float* sums = sums_ + row * padded_;
     values_.restore_order(sums);

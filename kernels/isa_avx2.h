@@ -54,17 +54,16 @@ struct Avx2 {
 
   /// 8 x 8 words: doubles the distance between exchanged words three times.
   static void transpose(I (&r)[8]) {
-    I t[8];
-    for (int i = 0; i < 8; i += 2) {
-      t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-      t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-    }
+#pragma GCC unroll 24
     for (int i = 0; i < 8; i += 4) {  // r[i + j], lane L: word 4L + j of rows i .. i + 3
-      r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-      r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-      r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
-      r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+      const I ab_low = _mm256_unpacklo_epi32(r[i], r[i + 1]), ab_high = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+      const I cd_low = _mm256_unpacklo_epi32(r[i + 2], r[i + 3]), cd_high = _mm256_unpackhi_epi32(r[i + 2], r[i + 3]);
+      r[i] = _mm256_unpacklo_epi64(ab_low, cd_low);
+      r[i + 1] = _mm256_unpackhi_epi64(ab_low, cd_low);
+      r[i + 2] = _mm256_unpacklo_epi64(ab_high, cd_high);
+      r[i + 3] = _mm256_unpackhi_epi64(ab_high, cd_high);
     }
+#pragma GCC unroll 24
     for (int j = 0; j < 4; ++j) {
       const I low = r[j], high = r[4 + j];
       r[j] = _mm256_permute2x128_si256(low, high, 0x20);

@@ -55,27 +55,28 @@ struct Avx512 {
   static F floats(I x) { return _mm512_castsi512_ps(x); }
 
   /// sums + four unsigned bytes of each word of `a` times four signed bytes of `b`.
-  static I dot(I sums, I a, I b) { return _mm512_dpbusd_epi32(sums, a, b); }
+  /// Written as assembly because GCC 12 copies and spills the sums of _mm512_dpbusd_epi32 in every round of a loop.
+  static I dot(I sums, I a, I b) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(a), "v"(b));
+    return sums;
+  }
   /// 64 codes, made unsigned.
   static I load_codes(const int8_t* p) { return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(-128)); }
   static I load_bytes(const int8_t* p) { return _mm512_loadu_si512(p); }
 
   /// 16 x 16 words: doubles the distance between exchanged words four times.
   static void transpose(I (&r)[16]) {
-    I t[16];
-    for (int i = 0; i < 16; i += 2) {
-      t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-      t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
+#pragma GCC unroll 24
     for (int i = 0; i < 16; i += 4) {  // r[i + j], lane L: word 4L + j of rows i .. i + 3
-      r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-      r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-      r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-      r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+      const I ab_low = _mm512_unpacklo_epi32(r[i], r[i + 1]), ab_high = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+      const I cd_low = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]), cd_high = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
+      r[i] = _mm512_unpacklo_epi64(ab_low, cd_low);
+      r[i + 1] = _mm512_unpackhi_epi64(ab_low, cd_low);
+      r[i + 2] = _mm512_unpacklo_epi64(ab_high, cd_high);
+      r[i + 3] = _mm512_unpackhi_epi64(ab_high, cd_high);
     }
-    for (int j = 0; j < 4; ++j) {
-      transpose_lanes(r[j], r[4 + j], r[8 + j], r[12 + j]);
-    }
+#pragma GCC unroll 24
+    for (int j = 0; j < 4; ++j) transpose_lanes(r[j], r[4 + j], r[8 + j], r[12 + j]);
   }
 
   /// Words of the four rows' codes (made unsigned) at each of 64 places, to 64 words: lane L of vector x holds places

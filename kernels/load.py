@@ -17,7 +17,12 @@ from model.errors import EnvironmentFault
 
 Wanted = Literal["auto", "own", "stock"]
 
-_STOCK = "stock kernels"
+STOCK = "stock kernels"
+OPERATORS = (
+    "llama::custom_quantized_sdpa",
+    "llama::custom_sdpa",
+    "llama::update_cache_with_indices",
+)  # that ours serve
 _LOGGER = logging.getLogger("pocketlm")
 
 
@@ -33,32 +38,45 @@ def default() -> Wanted:
     return cast(Wanted, named)
 
 
-def choose(wanted: Wanted | None = None) -> str:
-    """Decides which kernels methods that are loaded from now on run with.
+def library_of(wanted: Wanted | None) -> Path | None:
+    """The library to load for those kernels, built if that was not done yet; None for the stock ones.
 
     Args:
         wanted: "own", "stock", or "auto": own ones where there is a compiler. None: what `default` says.
+
+    Raises:
+        EnvironmentFault: own kernels are wanted, and there is no compiler or it fails.
+        ValueError: $POCKETLM_KERNELS is wrong.
+    """
+    wanted = wanted or default()
+    if wanted == "stock":
+        return None
+    if wanted == "own":
+        return library_path()
+    if host_toolchain() is None:
+        _say_once(
+            "no C++ compiler or no SDK here, so attention runs with ExecuTorch's stock kernels, slowly on x86; "
+            "install g++"
+        )
+        return None
+    try:
+        return library_path()
+    except EnvironmentFault as fault:
+        _say_once(f"attention runs with ExecuTorch's stock kernels, slowly on x86, since ours cannot be built: {fault}")
+        return None
+
+
+def choose(wanted: Wanted | None = None) -> str:
+    """Decides which kernels methods that are loaded from now on run with; see `library_of`.
 
     Returns:
         What is in use, as `in_use` says it.
 
     Raises:
-        EnvironmentFault: own kernels are wanted, and there is no compiler or it fails.
+        EnvironmentFault: see `library_of`.
         ValueError: $POCKETLM_KERNELS or $POCKETLM_ISA is wrong.
     """
-    wanted = wanted or default()
-    if wanted == "own":
-        return use_own()
-    if wanted == "stock":
-        return use_stock()
-    if host_toolchain() is None:
-        _say_once("no C++ compiler here: attention runs with ExecuTorch's stock kernels (slow on x86); install g++")
-        return use_stock()
-    try:
-        return use_own()
-    except EnvironmentFault as fault:
-        _say_once(f"attention runs with ExecuTorch's stock kernels (slow on x86), since ours cannot be built: {fault}")
-        return use_stock()
+    return use_stock() if library_of(wanted) is None else use_own()
 
 
 def use_own() -> str:
@@ -71,8 +89,7 @@ def use_own() -> str:
         EnvironmentFault: there is no compiler, or it fails.
         ValueError: $POCKETLM_ISA names a path that this processor does not run.
     """
-    library = _library(library_path())
-    error = library.pocketlm_install_kernels((os.environ.get("POCKETLM_ISA") or "").encode())
+    error = _library(library_path()).pocketlm_install_kernels((os.environ.get("POCKETLM_ISA") or "").encode())
     if error:
         raise ValueError(error.decode())
     return in_use()
@@ -88,7 +105,7 @@ def use_stock() -> str:
 def in_use() -> str:
     """ "stock kernels", or the title of ours."""
     if not _library.cache_info().currsize:
-        return _STOCK
+        return STOCK
     return str(_library(library_path()).pocketlm_kernels_title().decode())
 
 

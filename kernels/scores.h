@@ -35,7 +35,7 @@ class FloatScores {
     factors_[row] = scale * kLog2E;
   }
 
-  void pack(const Source<T>& keys, const KeyBlock<Keys>& block) {
+  [[gnu::noinline]] void pack(const Source<T>& keys, const KeyBlock<Keys>& block) {
     for (int g = 0; g * kLanes < block.count; ++g) {
       const int count = least(kLanes, block.count - g * kLanes);
       for (int64_t d = 0; d < width_; d += kLanes) pack_words(keys, block.slots + g * kLanes, count, g, d);
@@ -65,6 +65,7 @@ class FloatScores {
  private:
   void pack_words(const Source<T>& keys, const int32_t* slots, int count, int group, int64_t d) {
     typename Isa::I r[kLanes];
+#pragma GCC unroll 24
     for (int j = 0; j < kLanes; ++j) {
       if (j >= count) {
         r[j] = Isa::iset(0);
@@ -76,27 +77,33 @@ class FloatScores {
     Isa::transpose(r);
     float* words = words_ + (group * width_ + d) * kLanes;
     const int64_t left = width_ - d;
-    for (int j = 0; j < kLanes && j < left; ++j) Isa::store(words + j * kLanes, Isa::floats(r[j]));
+#pragma GCC unroll 24
+    for (int j = 0; j < kLanes; ++j) {
+      if (j < left) Isa::store(words + j * kLanes, Isa::floats(r[j]));
+    }
   }
 
   template <int Rows, int Groups>
-  void tile(int64_t row, int group, float* out) const {
-    F sums[Rows][Groups];
-    for (int i = 0; i < Rows; ++i) {
-      for (int j = 0; j < Groups; ++j) sums[i][j] = Isa::set(0.0f);
-    }
+  [[gnu::noinline]] void tile(int64_t row, int group, float* out) const {
+    F sums[Rows * Groups];
+#pragma GCC unroll 24
+    for (F& sum : sums) sum = Isa::set(0.0f);
     const float* words = words_ + group * width_ * kLanes;
     const float* queries = queries_ + row * width_;
     for (int64_t d = 0; d < width_; ++d) {
       F k[Groups];
+#pragma GCC unroll 24
       for (int j = 0; j < Groups; ++j) k[j] = Isa::load(words + (j * width_ + d) * kLanes);
+#pragma GCC unroll 24
       for (int i = 0; i < Rows; ++i) {
         const F q = Isa::set(queries[i * width_ + d]);
-        for (int j = 0; j < Groups; ++j) sums[i][j] = Isa::fma(k[j], q, sums[i][j]);
+#pragma GCC unroll 24
+        for (int j = 0; j < Groups; ++j) sums[i * Groups + j] = Isa::fma(k[j], q, sums[i * Groups + j]);
       }
     }
-    for (int i = 0; i < Rows; ++i) {
-      for (int j = 0; j < Groups; ++j) Isa::store(out + i * Keys + (group + j) * kLanes, sums[i][j]);
+#pragma GCC unroll 24
+    for (int n = 0; n < Rows * Groups; ++n) {
+      Isa::store(out + n / Groups * Keys + (group + n % Groups) * kLanes, sums[n]);
     }
   }
 
@@ -141,7 +148,7 @@ class DotScores {
     factors_[row] = scale * kLog2E;
   }
 
-  void pack(const Source<int8_t>& keys, const KeyBlock<Keys>& block) {
+  [[gnu::noinline]] void pack(const Source<int8_t>& keys, const KeyBlock<Keys>& block) {
     for (int g = 0; g * kLanes < block.count; ++g) {
       pack_group(keys, block.slots + g * kLanes, least(kLanes, block.count - g * kLanes), g);
     }
@@ -174,6 +181,7 @@ class DotScores {
     I sums = Isa::iset(0);
     for (int64_t byte = 0; byte < width_; byte += kBytes) {
       I r[kLanes];
+#pragma GCC unroll 24
       for (int j = 0; j < kLanes; ++j) {
         r[j] = j < count ? load_codes(keys.row(slots[j]) + byte, width_ - byte) : Isa::iset(0);
         if (j < count) __builtin_prefetch(keys.row(slots[j] + Keys) + byte);
@@ -181,7 +189,9 @@ class DotScores {
       Isa::transpose(r);
       const int64_t first = byte / 4, words = num_words_ - first;
       int32_t* to = words_ + (group * num_words_ + first) * kLanes;
-      for (int j = 0; j < kLanes && j < words; ++j) {
+#pragma GCC unroll 24
+      for (int j = 0; j < kLanes; ++j) {
+        if (j >= words) break;
         Isa::istore(to + j * kLanes, r[j]);
         sums = Isa::dot(sums, r[j], Isa::iset(0x01010101));
       }
@@ -198,23 +208,26 @@ class DotScores {
   }
 
   template <int Rows, int Groups>
-  void tile(int64_t row, int group, float* out) const {
-    I sums[Rows][Groups];
-    for (int i = 0; i < Rows; ++i) {
-      for (int j = 0; j < Groups; ++j) sums[i][j] = Isa::iset(0);
-    }
+  [[gnu::noinline]] void tile(int64_t row, int group, float* out) const {
+    I sums[Rows * Groups];
+#pragma GCC unroll 24
+    for (I& sum : sums) sum = Isa::iset(0);
     const int32_t* words = words_ + group * num_words_ * kLanes;
     const int32_t* queries = queries_ + row * num_words_;
     for (int64_t u = 0; u < num_words_; ++u) {
       I k[Groups];
+#pragma GCC unroll 24
       for (int j = 0; j < Groups; ++j) k[j] = Isa::iload(words + (j * num_words_ + u) * kLanes);
+#pragma GCC unroll 24
       for (int i = 0; i < Rows; ++i) {
         const I q = Isa::iset(queries[i * num_words_ + u]);
-        for (int j = 0; j < Groups; ++j) sums[i][j] = Isa::dot(sums[i][j], k[j], q);
+#pragma GCC unroll 24
+        for (int j = 0; j < Groups; ++j) sums[i * Groups + j] = Isa::dot(sums[i * Groups + j], k[j], q);
       }
     }
-    for (int i = 0; i < Rows; ++i) {
-      for (int j = 0; j < Groups; ++j) Isa::store(out + i * Keys + (group + j) * kLanes, Isa::floats(sums[i][j]));
+#pragma GCC unroll 24
+    for (int n = 0; n < Rows * Groups; ++n) {
+      Isa::store(out + n / Groups * Keys + (group + n % Groups) * kLanes, Isa::floats(sums[n]));
     }
   }
 

@@ -9,7 +9,7 @@ _AVX2 = ("-mavx2", "-mfma")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni")
 
 # Attention for one instruction set is compiled for it, alone; which one runs is decided when it runs.
-_FLAGS = {
+_FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "attend_avx2.cpp": {"x86_64": _AVX2},
     "attend_avx512.cpp": {"x86_64": _AVX512},
     "attend_neon.cpp": {"aarch64": ("-march=armv8.2-a+dotprod",)},

@@ -24,7 +24,7 @@ class FloatValues {
         values_(arena.take<float>(Keys * padded_)),
         scales_(arena.take<float>(Keys)) {}
 
-  void pack(const Source<T>& values, const KeyBlock<Keys>& block) {
+  [[gnu::noinline]] void pack(const Source<T>& values, const KeyBlock<Keys>& block) {
     for (int i = 0; i < block.count; ++i) {
       const int64_t slot = block.slots[i];
       const int zero = values.zeros ? values.zeros[slot * values.params_stride] : 0;
@@ -59,24 +59,26 @@ class FloatValues {
 
  private:
   template <int Rows, int Dims>
-  void tile(int first, int keys, const float* weights, const float* decays, float* sums) const {
-    F t[Rows][Dims];
-    for (int i = 0; i < Rows; ++i) {
-      for (int j = 0; j < Dims; ++j) {
-        t[i][j] = Isa::mul(Isa::load(sums + i * padded_ + (first + j) * kLanes), Isa::set(decays[i]));
-      }
+  [[gnu::noinline]] void tile(int first, int keys, const float* weights, const float* decays, float* sums) const {
+    F t[Rows * Dims];
+    float* place = sums + first * kLanes;
+#pragma GCC unroll 24
+    for (int n = 0; n < Rows * Dims; ++n) {
+      t[n] = Isa::mul(Isa::load(place + n / Dims * padded_ + n % Dims * kLanes), Isa::set(decays[n / Dims]));
     }
     for (int k = 0; k < keys; ++k) {
       F v[Dims];
-      for (int j = 0; j < Dims; ++j) v[j] = Isa::load(values_ + k * padded_ + (first + j) * kLanes);
+#pragma GCC unroll 24
+      for (int d = 0; d < Dims; ++d) v[d] = Isa::load(values_ + k * padded_ + (first + d) * kLanes);
+#pragma GCC unroll 24
       for (int i = 0; i < Rows; ++i) {
         const F w = Isa::set(weights[i * Keys + k]);
-        for (int j = 0; j < Dims; ++j) t[i][j] = Isa::fma(v[j], w, t[i][j]);
+#pragma GCC unroll 24
+        for (int d = 0; d < Dims; ++d) t[i * Dims + d] = Isa::fma(v[d], w, t[i * Dims + d]);
       }
     }
-    for (int i = 0; i < Rows; ++i) {
-      for (int j = 0; j < Dims; ++j) Isa::store(sums + i * padded_ + (first + j) * kLanes, t[i][j]);
-    }
+#pragma GCC unroll 24
+    for (int n = 0; n < Rows * Dims; ++n) Isa::store(place + n / Dims * padded_ + n % Dims * kLanes, t[n]);
   }
 
   int64_t width_, padded_;
@@ -110,7 +112,7 @@ class DigitValues {
         scales_(arena.take<float>(Keys)),
         digits_(arena.take<int8_t>(kRowsATile * 3 * Keys)) {}
 
-  void pack(const Source<int8_t>& values, const KeyBlock<Keys>& block) {
+  [[gnu::noinline]] void pack(const Source<int8_t>& values, const KeyBlock<Keys>& block) {
     for (int i = 0; i < block.count; ++i) {
       const int64_t at = block.slots[i] * values.params_stride;
       scales_[i] = values.scales[at];
@@ -170,7 +172,7 @@ class DigitValues {
   }
 
   /// Writes the digits of a row's weights, [3, Keys] (hi, mid, lo), and sum w z' as {hi * 2^8 + mid, lo}.
-  float split_weights(const float* weights, int used, int8_t* digits, int32_t rests[2]) const {
+  [[gnu::noinline]] float split_weights(const float* weights, int used, int8_t* digits, int32_t rests[2]) const {
     F most = Isa::set(0.0f);
     for (int k = 0; k < used; k += kLanes) most = Isa::max(most, Isa::load(weights + k));
     const float largest = Isa::reduce_max(most);
@@ -193,33 +195,33 @@ class DigitValues {
   }
 
   template <int Rows, int Dims>
-  void tile(int first, int quads, const int8_t* digits, const int32_t (*rests)[2], const float* steps,
-            const float* decays, float* sums) const {
-    I t[Rows][3][Dims];
-    for (int i = 0; i < Rows; ++i) {
-      for (int j = 0; j < 3; ++j) {
-        for (int d = 0; d < Dims; ++d) t[i][j][d] = Isa::iset(0);
-      }
-    }
+  [[gnu::noinline]] void tile(int first, int quads, const int8_t* digits, const int32_t (*rests)[2],
+                              const float* steps, const float* decays, float* sums) const {
+    I t[Rows * 3 * Dims];
+#pragma GCC unroll 24
+    for (I& sum : t) sum = Isa::iset(0);
     const int32_t* words = words_ + first * kLanes;
     for (int q = 0; q < quads; ++q) {
       I v[Dims];
+#pragma GCC unroll 24
       for (int d = 0; d < Dims; ++d) v[d] = Isa::iload(words + q * padded_ + d * kLanes);
-      for (int i = 0; i < Rows; ++i) {
-        for (int j = 0; j < 3; ++j) {
-          int32_t four;
-          std::memcpy(&four, digits + (i * 3 + j) * Keys + 4 * q, sizeof four);
-          const I w = Isa::iset(four);
-          for (int d = 0; d < Dims; ++d) t[i][j][d] = Isa::dot(t[i][j][d], v[d], w);
-        }
+#pragma GCC unroll 24
+      for (int n = 0; n < Rows * 3; ++n) {
+        int32_t four;
+        std::memcpy(&four, digits + n * Keys + 4 * q, sizeof four);
+        const I w = Isa::iset(four);
+#pragma GCC unroll 24
+        for (int d = 0; d < Dims; ++d) t[n * Dims + d] = Isa::dot(t[n * Dims + d], v[d], w);
       }
     }
+#pragma GCC unroll 24
     for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 24
       for (int d = 0; d < Dims; ++d) {
         float* sum = sums + i * padded_ + (first + d) * kLanes;
-        const I high = Isa::isub(Isa::iadd(Isa::shift_left_8(t[i][0][d]), t[i][1][d]), Isa::iset(rests[i][0]));
-        const F low = Isa::to_float(Isa::isub(t[i][2][d], Isa::iset(rests[i][1])));
-        const F total = Isa::fma(Isa::to_float(high), Isa::set(256.0f), low);
+        const I high = Isa::iadd(Isa::shift_left_8(t[i * 3 * Dims + d]), t[(i * 3 + 1) * Dims + d]);
+        const F low = Isa::to_float(Isa::isub(t[(i * 3 + 2) * Dims + d], Isa::iset(rests[i][1])));
+        const F total = Isa::fma(Isa::to_float(Isa::isub(high, Isa::iset(rests[i][0]))), Isa::set(256.0f), low);
         const F before = Isa::mul(Isa::load(sum), Isa::set(decays[i]));
         Isa::store(sum, Isa::fma(total, Isa::set(steps[i]), before));
       }

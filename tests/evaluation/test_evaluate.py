@@ -11,6 +11,7 @@ from evaluation.evaluate import evaluate_things
 from evaluation.result import Evaluation
 from evaluation.things import short_names
 from export.package import Source, open_package, write_package
+from kernels.load import in_use
 from model.byte_tokenizer import write_byte_tokenizer
 from model.checkpoint import INFO_FILE, random_checkpoint
 from model.errors import GateError
@@ -57,7 +58,7 @@ def test_all_things_are_scored_on_the_same_tokens_against_the_float_checkpoint(f
 
 def test_what_ran_and_how_is_named(found):
     package, reference, integers = found.things
-    assert package.kernels.startswith("ExecuTorch 1.5.1, XnnpackBackend, stock kernels (llama::custom_quantized_sdpa")
+    assert package.kernels.startswith(f"ExecuTorch 1.5.1, XnnpackBackend, {in_use()} (llama::custom_quantized_sdpa")
     assert package.how == "the shipped forward, one token at a time"
     assert reference.kernels.startswith("torch 2.13.0") and reference.how == integers.how
     assert (package.recipe, package.method, integers.method, reference.recipe) == ("8da4w-g32", None, "rtn", None)

@@ -123,7 +123,9 @@ def numbers(case: Case, *, is_serial: bool) -> list[int]:
 def output(case: Case, flat: NDArray[np.float32]) -> NDArray[np.float32]:
     """[B, T, H, D] of what a kernel wrote."""
     batch, tokens, heads, width = case.shape("q")
-    return flat.reshape(batch, heads, tokens, width).swapaxes(1, 2) if case.heads_first else flat.reshape(case.shape("q"))
+    return (
+        flat.reshape(batch, heads, tokens, width).swapaxes(1, 2) if case.heads_first else flat.reshape(case.shape("q"))
+    )
 
 
 class Library:

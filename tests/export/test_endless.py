@@ -10,9 +10,9 @@ from torch import Tensor
 
 from chat.window import Context
 from export.runner import PteRunner
-from model.rope import inverse_frequencies
 from model.transformer import Transformer
 from quant.checkpoint import build_model
+from tests.export.windowed import float64_logits
 from tests.packages import CHUNK, CONTEXT, ROOT, TINY, Made
 
 _RELATIVE = 1e-5  # of max(1, max |logit|); docs/numerics.md
@@ -22,48 +22,8 @@ _CHECKED = (63, 64, 78, 79, 80, 240, 241, 255, 256, 257, 300, 1_000, 2_559, 2_56
 _MEMORY_BYTES = 1 << 20
 
 
-def float64_logits(model: Transformer, ids: list[int], last: int, *, start: int = 0) -> Tensor:
-    """An independent reference: plain float64 attention with explicit bands, from far enough back to be exact.
-
-    A position's logits depend on nothing further back than all layers' windows together.
-
-    Args:
-        last: index of the token whose logits are wanted; the first token stands at position `start`.
-    """
-    config = model.config
-    windows = [CONTEXT if config.is_global(i) else config.sliding_window for i in range(config.num_layers)]
-    first = max(0, last + 1 - sum(windows))
-    positions = start + torch.arange(first, last + 1, dtype=torch.float64)
-    distance = positions[:, None] - positions
-    angles = positions[:, None] * inverse_frequencies(config)
-    turn = torch.polar(torch.ones_like(angles), angles)[:, None]  # complex [T, 1, D/2]
-
-    def norm(x: Tensor) -> Tensor:
-        return x / (x.pow(2).mean(-1, keepdim=True) + config.norm_eps).sqrt()
-
-    def weight(module: torch.nn.Module) -> Tensor:
-        return module.weight.detach().double()  # type: ignore[union-attr, operator]
-
-    def turned(x: Tensor) -> Tensor:
-        return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * turn).flatten(-2)
-
-    x = weight(model.embedding)[ids[first : last + 1]]
-    for layer, window in zip(model.layers, windows, strict=True):
-        attention, feed_forward = layer.attention, layer.feed_forward  # type: ignore[union-attr]
-        h = norm(x) * weight(layer.attention_norm)  # type: ignore[arg-type]
-        q, k, v = (
-            (h @ weight(p).T).unflatten(-1, (-1, config.head_dim))
-            for p in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )  # type: ignore[union-attr]
-        q, k = norm(turned(q)), norm(turned(k))
-        k, v = (y.repeat_interleave(config.num_heads // config.num_kv_heads, dim=1) for y in (k, v))
-        scores = torch.einsum("thd,shd->hts", q, k) / config.head_dim**0.5
-        scores = scores.masked_fill((distance < 0) | (distance >= window), -torch.inf)
-        x = x + torch.einsum("hts,shd->thd", scores.softmax(-1), v).flatten(-2) @ weight(attention.o_proj).T  # type: ignore[union-attr]
-        h = norm(x) * weight(layer.feed_forward_norm)  # type: ignore[arg-type]
-        gate = torch.nn.functional.silu(h @ weight(feed_forward.gate_proj).T)  # type: ignore[union-attr]
-        x = x + (gate * (h @ weight(feed_forward.up_proj).T)) @ weight(feed_forward.down_proj).T  # type: ignore[union-attr]
-    return (norm(x[-1]) * weight(model.norm)) @ weight(model.head).T
+def expected_logits(model: Transformer, ids: list[int], last: int, *, start: int = 0) -> Tensor:
+    return float64_logits(model, ids, last, context=CONTEXT, start=start)
 
 
 def tokens(count: int) -> list[int]:
@@ -77,7 +37,7 @@ def test_five_thousand_tokens_attend_exactly_past_every_wrap(tiny_float: Made) -
     for at, token in enumerate(ids):
         logits = runner.logits([token], at)
         if at in _CHECKED:
-            expected = float64_logits(model, ids, at)
+            expected = expected_logits(model, ids, at)
             error = float((logits - expected).abs().max()) / max(1.0, float(expected.abs().max()))
             worst = max(worst, error)
             assert error <= _RELATIVE, f"position {at}: {error:.2g}"
@@ -93,7 +53,7 @@ def test_chunks_across_every_wrap_attend_exactly(tiny_float: Made) -> None:
             break
         logits = runner.logits(ids[at : at + count], at)
         at += count
-        expected = float64_logits(model, ids, at - 1)
+        expected = expected_logits(model, ids, at - 1)
         assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max())), f"up to {at}"
     assert at > 3 * CONTEXT
 
@@ -106,7 +66,7 @@ def test_starting_over_sees_nothing_of_the_chat_before(tiny_float: Made) -> None
     again = list(reversed(ids))[:300]
     for at in range(0, 300, 12):  # crosses the context at 241 over a ring that is full of the old chat
         logits = runner.logits(again[at : at + 12], at)
-        expected = float64_logits(model, again, at + 11)
+        expected = expected_logits(model, again, at + 11)
         assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max())), f"up to {at + 12}"
 
 
@@ -119,7 +79,7 @@ def test_attention_is_as_exact_at_position_ten_million(tiny_float: Made) -> None
         if (
             last >= CONTEXT + TINY.sliding_window
         ):  # by then nothing in either layer's reach is older than the first token
-            expected = float64_logits(model, ids, last, start=start)
+            expected = expected_logits(model, ids, last, start=start)
             assert (logits - expected).abs().max() <= _RELATIVE * max(1.0, float(expected.abs().max()))
 
 

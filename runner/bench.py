@@ -17,6 +17,7 @@ from runner.traffic import read_traffic
 
 _LOG = logging.getLogger("pocketlm")
 
+_CACHED = 64 << 20  # bytes of weights that a large last-level cache holds
 _PROMPT, _NEW = 512, 64  # tokens, where nobody says otherwise and the context holds them
 
 
@@ -126,17 +127,23 @@ def _room(manifest: Manifest, depths: Sequence[int]) -> int:
 
 def read_answer(found: object, package: Package, work: Work, *, shown: Path, machine: dict[str, object]) -> BenchResult:
     """The runner's JSON as a result; errors as `bench_result.read_result`."""
-    manifest = package.manifest
+    manifest, traffic = package.manifest, read_traffic(package)
+    notes = list(work.notes)
+    if traffic.matrix_bytes < _CACHED:
+        notes.append(
+            f"this model's {traffic.matrix_bytes / 2**20:.1f} MiB of matrices can stay in a processor's caches, so "
+            "what it reads need not come from memory: its share of the bandwidth says little"
+        )
     return read_result(
         found,
-        read_traffic(package),
+        traffic,
         package=str(shown),
         sha256=package.sha256,
         program_bytes=package.path("program").stat().st_size,
         context=_context_words(manifest.context),
         chunk=manifest.chunk,
         machine=machine,
-        notes=work.notes,
+        notes=tuple(notes),
     )
 
 

@@ -182,7 +182,8 @@ def _make(command: Sequence[str], out: Path) -> None:
         done = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True)
         if done.returncode:
             last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:])
-            raise EnvironmentFault(f"{command[0]} could not build {out.name} (exit code {done.returncode}):\n{last}")
+            what = Path(command[-1]).name if "-c" in command else out.name
+            raise EnvironmentFault(f"{command[0]} could not build {what} (exit code {done.returncode}):\n{last}")
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)

@@ -150,14 +150,14 @@ class DotScores {
 
   [[gnu::noinline]] void pack(const Source<int8_t>& keys, const KeyBlock<Keys>& block) {
     for (int g = 0; g * kLanes < block.count; ++g) {
-      pack_group(keys, block.slots + g * kLanes, least(kLanes, block.count - g * kLanes), g);
+      const int count = least(kLanes, block.count - g * kLanes);
+      if (count == kLanes && width_ % kBytes == 0) {
+        pack_group<true>(keys, block.slots + g * kLanes, kLanes, g);
+      } else {
+        pack_group<false>(keys, block.slots + g * kLanes, count, g);
+      }
     }
-    for (int i = 0; i < block.count; ++i) {
-      const int64_t at = block.slots[i] * keys.params_stride;
-      scales_[i] = keys.scales[at];
-      key_zeros_[i] = keys.zeros[at] + Isa::kKeyOffset;
-    }
-    for (int i = block.count; i % kLanes; ++i) scales_[i] = 0, key_zeros_[i] = 0;
+    load_params(keys, block, kLanes, Isa::kKeyOffset, scales_, key_zeros_);
   }
 
   void multiply(int64_t row, int rows, int groups, float* out) const {
@@ -177,21 +177,26 @@ class DotScores {
   }
 
  private:
-  void pack_group(const Source<int8_t>& keys, const int32_t* slots, int count, int group) {
+  /// Args: IsWhole, whether there are W keys and no vector reaches past a key's end.
+  template <bool IsWhole>
+  [[gnu::noinline]] void pack_group(const Source<int8_t>& keys, const int32_t* slots, int count, int group) {
+    const int8_t* rows[kLanes];
+    for (int j = 0; j < kLanes; ++j) rows[j] = keys.row(slots[least(j, count - 1)]);
+    const int64_t ahead = Keys * keys.stride;
+    int32_t* to = words_ + group * num_words_ * kLanes;
     I sums = Isa::iset(0);
-    for (int64_t byte = 0; byte < width_; byte += kBytes) {
+    for (int64_t byte = 0; byte < width_; byte += kBytes, to += kLanes * kLanes) {
       I r[kLanes];
 #pragma GCC unroll 24
       for (int j = 0; j < kLanes; ++j) {
-        r[j] = j < count ? load_codes(keys.row(slots[j]) + byte, width_ - byte) : Isa::iset(0);
-        if (j < count) __builtin_prefetch(keys.row(slots[j] + Keys) + byte);
+        r[j] = IsWhole ? Isa::load_codes(rows[j] + byte) : load_codes(rows[j] + byte, width_ - byte);
+        __builtin_prefetch(rows[j] + ahead + byte, 0, 2);
       }
       Isa::transpose(r);
-      const int64_t first = byte / 4, words = num_words_ - first;
-      int32_t* to = words_ + (group * num_words_ + first) * kLanes;
+      const int64_t words = num_words_ - byte / 4;
 #pragma GCC unroll 24
       for (int j = 0; j < kLanes; ++j) {
-        if (j >= words) break;
+        if (!IsWhole && j >= words) break;
         Isa::istore(to + j * kLanes, r[j]);
         sums = Isa::dot(sums, r[j], Isa::iset(0x01010101));
       }

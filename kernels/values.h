@@ -33,7 +33,6 @@ class FloatValues {
       for (int64_t d = 0; d < width_; d += kLanes) {
         Isa::store(values_ + i * padded_ + d, load_values<Isa>(row + d, width_ - d, zero));
       }
-      __builtin_prefetch(values.row(slot + Keys));
     }
     if (values.scales) {
       for (int i = block.count; i % kLanes; ++i) scales_[i] = 0;
@@ -100,6 +99,7 @@ class DigitValues {
   static constexpr int kLanes = Isa::kLanes;
   static constexpr float kSteps = 8355000.0f;  // at most 127 * (2^16 + 2^8 + 1), with room for rounding
   static constexpr float kLeastWeight = 1e-30f;
+  static constexpr int kOffset = 128;  // values are the unsigned factor
   static_assert(Keys <= 256 && Keys % (4 * kLanes) == 0);
 
   static int64_t padded(int64_t width) { return up_to_multiple(width, kLanes); }
@@ -108,23 +108,18 @@ class DigitValues {
       : width_(width),
         padded_(padded(width)),
         words_(arena.take<int32_t>(Keys / 4 * padded_)),
-        zeros_(arena.take<int8_t>(Keys)),
+        zeros_(arena.take<uint8_t>(Keys)),
         scales_(arena.take<float>(Keys)),
         digits_(arena.take<int8_t>(kRowsATile * 3 * Keys)) {}
 
   [[gnu::noinline]] void pack(const Source<int8_t>& values, const KeyBlock<Keys>& block) {
-    for (int i = 0; i < block.count; ++i) {
-      const int64_t at = block.slots[i] * values.params_stride;
-      scales_[i] = values.scales[at];
-      zeros_[i] = static_cast<int8_t>(values.zeros[at] ^ -128);
-    }
-    for (int i = block.count; i % (4 * kLanes); ++i) scales_[i] = 0, zeros_[i] = 0;
+    load_params(values, block, 4 * kLanes, kOffset, scales_, zeros_);
+    const int64_t ahead = Keys * values.stride;
     for (int i = 0; i < block.count; i += 4) {
       const int8_t* rows[4];
       for (int j = 0; j < 4; ++j) {
-        const int64_t slot = block.slots[least(i + j, block.count - 1)];  // the last one again: its weight is 0
-        rows[j] = values.row(slot);
-        __builtin_prefetch(values.row(slot + Keys));
+        rows[j] = values.row(block.slots[least(i + j, block.count - 1)]);  // the last one again: its weight is 0
+        for (int64_t d = 0; d < width_; d += 64) __builtin_prefetch(rows[j] + ahead + d, 0, 2);
       }
       interleave(rows, words_ + i / 4 * padded_);
     }
@@ -186,7 +181,7 @@ class DigitValues {
     }
     I sums[3] = {Isa::iset(0), Isa::iset(0), Isa::iset(0)};
     for (int k = 0; k < used; k += 4 * kLanes) {
-      const I z = Isa::load_bytes(zeros_ + k);
+      const I z = Isa::load_bytes(reinterpret_cast<const int8_t*>(zeros_ + k));
       for (int j = 0; j < 3; ++j) sums[j] = Isa::dot(sums[j], z, Isa::load_bytes(digits + j * Keys + k));
     }
     rests[0] = Isa::ireduce_add(Isa::iadd(Isa::shift_left_8(sums[0]), sums[1]));
@@ -230,7 +225,7 @@ class DigitValues {
 
   int64_t width_, padded_;
   int32_t* words_;  // [Keys / 4, DP]: four encoded codes each
-  int8_t* zeros_;   // [Keys]: z'
+  uint8_t* zeros_;  // [Keys]: z'
   float* scales_;   // [Keys]
   int8_t* digits_;  // [kRowsATile, 3, Keys]
 };

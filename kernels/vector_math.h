@@ -95,6 +95,22 @@ struct Source {
   const T* row(int64_t slot) const { return values + slot * stride; }
 };
 
+/// Scales and zeros (plus `offset`) of a block's keys, one after the other, and zeros up to a multiple of `padding`.
+template <typename T, typename Zero, int Keys>
+inline void load_params(const Source<T>& from, const KeyBlock<Keys>& block, int padding, int offset,
+                        float* __restrict scales, Zero* __restrict zeros) {
+  const float* __restrict from_scales = from.scales;
+  const int8_t* __restrict from_zeros = from.zeros;
+  const int32_t* __restrict slots = block.slots;
+  const int64_t stride = from.params_stride;
+  const int count = block.count;
+  for (int i = 0; i < count; ++i) {
+    scales[i] = from_scales[slots[i] * stride];
+    zeros[i] = static_cast<Zero>(from_zeros[slots[i] * stride] + offset);
+  }
+  for (int i = count; i % padding; ++i) scales[i] = 0, zeros[i] = 0;
+}
+
 /// W values of a row from `values` on as floats, less `zero`; those past `count` are 0.
 template <typename Isa, typename T>
 inline typename Isa::F load_values(const T* values, int64_t count, [[maybe_unused]] int zero) {

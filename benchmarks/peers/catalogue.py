@@ -23,7 +23,8 @@ class Peer:
     kernels: Literal["own", "stock"] = "stock"  # of `native` and `pte`
     cache: str = ""  # of `llama.cpp`: type of keys and values
     flash: str = ""  # of `llama.cpp`: flash attention, auto, on or off
-    deepest: int = CONTEXT  # no measurement beyond this depth or this long a prompt: it would take too long
+    deepest: int = CONTEXT  # tokens; decode beyond this depth is left out, to keep a run short
+    longest: int = CONTEXT  # tokens; so are longer prompts
 
 
 PEERS = (
@@ -35,6 +36,7 @@ PEERS = (
         model="",
         kernels="own",
         deepest=2048,
+        longest=512,
     ),
     Peer(
         name="llama-f16",
@@ -51,6 +53,7 @@ PEERS = (
         model="llama.gguf",
         cache="q8_0",
         flash="on",
+        longest=512,
     ),
     Peer(
         name="llama-no-flash",
@@ -59,6 +62,8 @@ PEERS = (
         model="llama.gguf",
         cache="f16",
         flash="off",
+        deepest=2048,
+        longest=512,
     ),
     Peer(
         name="llama-swa",
@@ -74,6 +79,7 @@ PEERS = (
         kind="pte",
         model="f32-kv.pte",
         deepest=2048,
+        longest=512,
     ),
     Peer(
         name="export-int8",
@@ -81,6 +87,7 @@ PEERS = (
         kind="pte",
         model="int8-kv.pte",
         deepest=128,
+        longest=128,
     ),
 )
 

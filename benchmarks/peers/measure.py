@@ -78,7 +78,7 @@ def measure(lanes: Sequence[Lane], plan: Plan, folder: Path, say: Callable[[str]
 
 
 def _prefill(lanes: Sequence[Lane], plan: Plan, length: int, samples: Samples) -> None:
-    here = [lane for lane in lanes if length <= lane.peer.deepest]
+    here = [lane for lane in lanes if length <= lane.peer.longest]
     for repeat in range(repeats_of(length, plan.repeats)):
         for lane in turns(here, repeat):
             seconds = lane.write(length, 0)

@@ -5,7 +5,8 @@
 
 `prepare` installs llama.cpp (npm) and gguf (PyPI) into F, writes the random models, and runs ExecuTorch's export_llm;
 what is there is kept, so it can be broken off and run again. It needs npm, 4 GB of disk and 10 GB of memory.
-`run` loads every peer and times them in turn. Leave the machine alone meanwhile.
+`run` loads every peer and times them in turn: about 15 minutes on two cores, and 4 more the first time, when
+llama.cpp's caches are filled. It takes 14 GB of memory. Leave the machine alone meanwhile.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     running.add_argument("--threads", type=numbers, default=(1, 2))
     running.add_argument("--depths", type=numbers, default=(100, 2048, 8192), help="of decode")
     running.add_argument("--prefill", type=numbers, default=(512, 2048), help="tokens of prompts")
-    running.add_argument("-n", dest="tokens", type=int, default=64, help="tokens decoded in one timing")
+    running.add_argument("-n", dest="tokens", type=int, default=32, help="tokens decoded in one timing")
     running.add_argument("-r", dest="repeats", type=int, default=5)
     running.add_argument("--quick", action="store_true", help="prompts of 128, depth 100, 16 tokens, 2 repeats")
     running.add_argument("-o", dest="output", type=Path, help="also write the result here")
@@ -102,6 +103,8 @@ def run(given: argparse.Namespace) -> None:
         for talk in {id(lane.talk): lane.talk for lane in lanes}.values():
             talk.close()
     print(table(samples, peers))
+    if like := [peer for peer in peers if peer.kind == "pte"]:  # the same runtime, from Python
+        print("\n" + table(samples, like, own="ours-python"))
     if given.output is not None:
         given.output.write_text(dump_json(result), encoding="utf-8")
 

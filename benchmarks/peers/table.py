@@ -29,8 +29,10 @@ def rows(samples: Samples) -> list[dict[str, Any]]:
 
 
 def table(samples: Samples, peers: Sequence[Peer], own: str = OURS) -> str:
-    """Medians in tokens a second, and in brackets how many times faster `own` is, in Markdown."""
-    measures = sorted({measure for _, measure in samples}, key=lambda m: (m.threads, m.what != "prefill", m.size))
+    """Medians in tokens a second of what `own` was timed in, and in brackets how many times faster it is; Markdown."""
+    measures = sorted(
+        {measure for name, measure in samples if name == own}, key=lambda m: (m.threads, m.what != "prefill", m.size)
+    )
     heads = [f"{m.what} {'' if m.what == 'prefill' else 'at '}{m.size}, {m.threads} thr." for m in measures]
     lines = [f"| tokens/s | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for peer in peers:

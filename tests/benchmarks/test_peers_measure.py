@@ -39,7 +39,7 @@ class FakeLane:
 
 
 def fake_peer(name, kind="pte", deepest=8448):
-    return Peer(name=name, title=name, kind=kind, model="", deepest=deepest)
+    return Peer(name=name, title=name, kind=kind, model="", deepest=deepest, longest=deepest)
 
 
 PLAN = Plan(threads=(1,), depths=(2048, 100), prefill=(512,), tokens=16, repeats=2)

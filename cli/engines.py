@@ -38,8 +38,9 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling, is_verbose: bool
     """Opens and verifies a package and loads its program.
 
     Args:
-        runner: `python` (ExecuTorch's Python runtime) or `native` (the C++ runner of the phones, in a child process).
-        is_verbose: whether the native runner's own log is shown.
+        runner: `python` (ExecuTorch's Python runtime), `native` (the C++ runner of the phones) or `cpp` (our own native
+            runner), these two in a child process.
+        is_verbose: whether a child's own log is shown.
 
     Raises:
         ValueError, GateError, EnvironmentFault: as `export.package.open_package` and the runners say.
@@ -48,9 +49,8 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling, is_verbose: bool
         package = stack.enter_context(open_package(path))
         manifest = package.manifest
         tokens = {token.id: token.text for token in manifest.tokenizer.special_tokens}
-        is_native = runner == "native"
-        opening = _native(package, sampling, is_verbose=is_verbose) if is_native else _python(package, sampling)
-        engine, kernels = stack.enter_context(opening)
+        opening = {"python": _python, "native": _native, "cpp": _cpp}[runner]
+        engine, kernels = stack.enter_context(opening(package, sampling, is_verbose=is_verbose))
         yield Opened(
             engine=engine,
             turns=Turns.of(manifest.template, special_tokens=tokens, stop_ids=manifest.tokenizer.stop_ids),
@@ -62,7 +62,7 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling, is_verbose: bool
 
 
 @contextlib.contextmanager
-def _python(package: Package, sampling: Sampling) -> Iterator[tuple[Engine, str]]:
+def _python(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterator[tuple[Engine, str]]:
     from export.runner import open_runner
     from kernels.load import in_use
     from model.sampling import Sampler
@@ -83,3 +83,16 @@ def _native(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterat
 
     with open_native(package, temperature=sampling.temperature, verbose=is_verbose) as engine:
         yield engine, engine.kernels
+
+
+@contextlib.contextmanager
+def _cpp(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterator[tuple[Engine, str]]:
+    from model.tokenizer import TokenizerSpec, load_tokenizer
+    from runner.engine import CppSampler, open_cpp
+
+    spec = TokenizerSpec.from_json(package.manifest.to_json()["tokenizer"])
+    top_p = 1.0 if sampling.top_p is None else sampling.top_p
+    sampler = CppSampler(temperature=sampling.temperature, top_p=top_p, seed=sampling.seed)
+    tokenizer = load_tokenizer(package.folder, spec)
+    with open_cpp(package, is_verbose=is_verbose) as runner:
+        yield TokenEngine(tokenizer, runner, stop_ids=spec.stop_ids, sampler=sampler), runner.kernels

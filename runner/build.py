@@ -10,7 +10,7 @@ from model.errors import EnvironmentFault
 
 _FOLDER = Path(__file__).resolve().parent
 # Instructions that only these files may use; each is called on processors that have them, and empty elsewhere.
-_FLAGS = {
+_FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "roofline_x86_avx2.cpp": {"x86_64": ("-mavx2",)},
     "roofline_x86_avxvnni.cpp": {"x86_64": ("-mavx2", "-mavxvnni")},
     "roofline_x86_avx512vnni.cpp": {"x86_64": ("-mavx512f", "-mavx512bw", "-mavx512vnni")},

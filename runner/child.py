@@ -74,7 +74,7 @@ def _run(command: Sequence[str], stdout: int, progress: Progress, environment: M
     return lines[-1] if lines else ""
 
 
-def end(process: "subprocess.Popen[str]") -> None:
+def end(process: "subprocess.Popen[Any]") -> None:
     """Ends a process that leads a group, and its group; does nothing where it has ended."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):

@@ -89,17 +89,21 @@ class CheckpointWeights:
         return tensor
 
 
-def open_weights(folder: Path, recipe: RecipeRecord) -> CheckpointWeights:
+def open_weights(folder: Path, recipe: RecipeRecord | None = None) -> CheckpointWeights:
     """Opens a quantized checkpoint, a float one that was trained for a recipe, or a plain float one.
 
     Args:
-        recipe: of the package's manifest: how a plain float checkpoint is to be rounded.
+        recipe: of the package's manifest: how a plain float checkpoint is to be rounded; others need none.
 
     Raises:
-        ValueError: no checkpoint, or one that is damaged, incomplete or does not fit the recipe.
+        ValueError: no checkpoint, or one that is damaged, incomplete, does not fit the recipe, or needs one.
     """
     info = read_info(folder)
-    quantization = info.quantization or info.trained_for or _asked_by(recipe, info)
+    quantization = info.quantization or info.trained_for
+    if quantization is None:
+        if recipe is None:
+            raise ValueError(f"{folder} is not quantized; run `pocketlm quantize` first")
+        quantization = _asked_by(recipe, info)
     kind: Kind = "float"
     if info.quantization is not None:
         kind = "quantized"

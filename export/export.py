@@ -1,5 +1,6 @@
 """Checkpoint to package: plan, lower, check the written file, measure its golden prompt, write the package."""
 
+import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -7,13 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from export import checks
+from export.checkpoint_weights import open_weights
 from export.describe import describe, template_note
 from export.golden import measure_golden
-from export.integers import compare_integers
-from export.layer_weights import layer_order
+from export.integers import Layer, compare_integers
 from export.manifest_parts import Golden
 from export.package import Source, write_package
 from export.plan import ExportPlan, plan_export
@@ -28,8 +27,7 @@ from model.errors import GateError
 from model.files import atomic_output, check_target, working_folder
 from model.tokenizer import TokenizerSpec, load_tokenizer
 from model.tokenizer_parity import check_cpp_agreement
-from quant.checkpoint import build_model, load_quantized
-from quant.integers import QuantizedTensor
+from quant.checkpoint import build_model
 from quant.plan import read_plan
 from quant.recipe import find_recipe
 
@@ -199,18 +197,23 @@ def _export_one(
 
 
 def _lower_to(program: Path, checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> None:
-    assert info.quantization is not None and info.tokenizer is not None
+    assert info.tokenizer is not None
+    saved = write_pte(lower(_program(checkpoint, info, plan), _constant_methods(info, info.tokenizer, plan)), program)
+    gc.collect()  # the compiler's graphs are circles that hold weights; the golden prompt needs the room
+    _log.info("%s: %d bytes, %d saved by storing each table once", program.name, program.stat().st_size, saved)
+
+
+def _program(checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> Program:
+    """The module to lower; whoever is given it holds the only reference to a model of a byte a weight."""
+    assert info.quantization is not None
     _log.info("building the integer model")
-    model = build_model(checkpoint).requires_grad_(False)
-    module = Program(
-        model,
+    return Program(
+        build_model(checkpoint).requires_grad_(False),
         context=plan.context.tokens,
         chunk=plan.chunk,
         bounded=plan.is_bounded,
         cache_dtype=find_recipe(info.quantization.recipe).cache,
     )
-    saved = write_pte(lower(module, _constant_methods(info, info.tokenizer, plan)), program)
-    _log.info("%s: %d bytes, %d saved by storing each table once", program.name, program.stat().st_size, saved)
 
 
 def _constant_methods(
@@ -252,16 +255,9 @@ def check_program(program: Path, checkpoint: Path, plan: ExportPlan) -> None:
         raise GateError(f"the lowered program failed its check: {problems[0]}{more}")
 
 
-def expected_weights(checkpoint: Path) -> list[tuple[str, QuantizedTensor | torch.Tensor]]:
-    """A quantized checkpoint's matrices in the order in which the program uses them; a tied table stands twice."""
-    config = read_info(checkpoint).config
-    loaded = load_quantized(checkpoint)
-
-    def matrix(name: str) -> QuantizedTensor | torch.Tensor:
-        stored = "embedding" if name == "head" and config.tied else name
-        return loaded[stored] if stored in loaded else loaded[f"{stored}.weight"]
-
-    return [(name, matrix(name)) for name, _ in layer_order(config)]
+def expected_weights(checkpoint: Path) -> list[Layer]:
+    """A quantized checkpoint's matrices in the order in which the program uses them, each read when it is asked for."""
+    return open_weights(checkpoint).layers()
 
 
 def _golden(program: Path, checkpoint: Path, spec: TokenizerSpec, plan: ExportPlan) -> Golden:

@@ -6,6 +6,7 @@ change places, and code is compiled when somebody calls it. tests/export/test_lo
 """
 
 import collections
+import copy
 import logging
 import operator
 import time
@@ -100,7 +101,8 @@ class _Grouping(GroupBasedPartitioner):
 
 @contextmanager
 def quick_cutting() -> Iterator[None]:
-    """While it lasts, graphs are sorted in place, compiled when called, and have short names in (unread) debug logs."""
+    """While it lasts, graphs are sorted in place, compiled when called, have short names in (unread) debug logs, and
+    the copies that XNNPACK works on share their weights, which it does not change."""
     compile_now = GraphModule.recompile
 
     def call_compiled(self: GraphModule, *args: Any, **kwargs: Any) -> Any:
@@ -116,6 +118,7 @@ def quick_cutting() -> Iterator[None]:
         _replaced(GraphModule, "recompile", compile_later),
         _replaced(GraphModule, "__str__", GraphModule._get_name),
         _replaced(lowered_backend_module, "legalize_graph", _sort_in_place),
+        _replaced(XnnpackBackend, "copy_exported_program_for_preprocess", classmethod(_copy_without_weights)),
     ):
         yield
 
@@ -141,12 +144,21 @@ def told(partitioner: Partitioner) -> Iterator[None]:
 
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    kept = vars(owner)[name]
+    is_inherited = name not in vars(owner)
+    kept = None if is_inherited else vars(owner)[name]
     setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, kept)
+        if is_inherited:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, kept)
+
+
+def _copy_without_weights(_: type, program: ExportedProgram, __: list[CompileSpec]) -> ExportedProgram:
+    weights = [*program.state_dict.values(), *program.constants.values()]
+    return copy.deepcopy(program, {id(weight): weight for weight in weights})
 
 
 def _sort_in_place(module: GraphModule) -> GraphModule:

@@ -145,37 +145,38 @@ def quantized_layers(
 
 
 def load_quantized(folder: Path) -> dict[str, QuantizedTensor | torch.Tensor]:
-    """A quantized checkpoint's contents, checked against its own plan.
+    """All of `stream_quantized` in memory at once."""
+    return dict(stream_quantized(folder))
 
-    Returns:
+
+def stream_quantized(folder: Path) -> Iterator[tuple[str, QuantizedTensor | torch.Tensor]]:
+    """A quantized checkpoint's contents, checked against its own plan; each is read when it is asked for.
+
+    Yields:
         Quantized layers under their layer name (`embedding`, `layers.0.attention.q_proj`), everything that stayed
         float under its tensor name (`norm.weight`), as stored. A tied model has no `head`.
 
     Raises:
-        ValueError: the checkpoint is not quantized, or a tensor is missing, unexpected, mis-shaped, of the wrong type
-            or not finite.
+        ValueError: not quantized; or a tensor is missing, unexpected, mis-shaped, of the wrong type or not finite.
     """
-    info = read_info(folder)
-    plan = read_plan(folder, info)
-    reader = open_tensors(folder)
-    where = folder / WEIGHTS_FILE
+    info, where = read_info(folder), folder / WEIGHTS_FILE
+    plan, reader = read_plan(folder, info), open_tensors(folder)
     expected = _stored(info, plan, reader)
     found = {name: reader.shape(name) for name in reader.names}
     check_shapes(found, {name: shape for name, (shape, _) in expected.items()}, where)
-    result: dict[str, QuantizedTensor | torch.Tensor] = {}
     for name, (_, dtype) in expected.items():
         if reader.dtype(name) != dtype:
             raise ValueError(
                 f"{where}: tensor {name!r} is {reader.dtype(name)}, its scheme asks for {dtype}; quantize again"
             )
+    for name in expected:
         layer, _, part = name.rpartition(".")
         if part == "codes":
-            result[layer] = from_stored(layer, reader.get(name), reader.get(f"{layer}.scales"), plan[layer])
+            yield layer, from_stored(layer, reader.get(name), reader.get(f"{layer}.scales"), plan[layer])
         elif part == "weight":
             tensor = reader.get(name)
             check_finite(name, tensor, where)
-            result[name] = tensor
-    return result
+            yield name, tensor
 
 
 def build_model(folder: Path) -> Transformer:
@@ -193,7 +194,7 @@ def build_model(folder: Path) -> Transformer:
     with torch.device("meta"):  # no memory for weights that are about to be replaced
         model = Transformer(info.config, cache_dtype=recipe.cache)
     state: dict[str, torch.nn.Parameter] = {}
-    for name, tensor in load_quantized(folder).items():
+    for name, tensor in stream_quantized(folder):
         if isinstance(tensor, QuantizedTensor):
             replace_layer(model, name, tensor, activations=recipe.activations)
         else:
@@ -220,9 +221,7 @@ def _prepare(
             f"method {choice.method} needs calibration text; give a text file like what the model will read"
         )
     if calibration is not None and not choice.needs_text:
-        raise ValueError(
-            f"method {choice.method} takes no calibration text; leave it out, or choose a method that does"
-        )
+        raise ValueError(f"method {choice.method} takes no calibration text; leave it out, or choose one that does")
     reader = open_tensors(source)
     shapes = float_shapes(info.config)
     found = {name: reader.shape(name) for name in reader.names}

@@ -47,7 +47,7 @@ def subject_of(made) -> Subject:
         package=made.package,
         manifest=read_manifest((made.package / "manifest.json").read_bytes()),
         pte=read_pte(made.package / "model.pte"),
-        expected=expected_weights(made.checkpoint),
+        expected=[(name, layer() if callable(layer) else layer) for name, layer in expected_weights(made.checkpoint)],
     )
 
 

@@ -1,6 +1,6 @@
 """What an export will make, decided before any work: context, chunk and every layer's cache. Loads no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,8 @@ from model.config import ModelConfig
 from quant.recipe import find_recipe
 
 _INT8_HEAD_EXTRA = 5  # bytes: a float32 scale and an int8 zero point per (token, head)
+_MASK_BYTES = 15  # a (query, slot): distance and three bools while it is made, its result, its copy; docs/numerics.md
+_LARGE_MASKS, _FAIR_MASKS = 64 << 20, 32 << 20  # bytes: where a note is due, and what it aims at
 _ENDLESS: Final = "endless"
 _BOUNDED: Final = "bounded"
 
@@ -128,6 +130,7 @@ def plan_package(
         _cache_layer(config, layer, context=context, chunk=chunk, bounded=bounded, cache_dtype=cache_dtype)
         for layer in range(config.num_layers)
     )
+    notes += _mask_notes(layers, chunk)
     has_local = len(config.global_layers) < config.num_layers
     return ExportPlan(
         target=target,
@@ -137,6 +140,24 @@ def plan_package(
         cache=Cache(layers=layers, bytes=sum(layer.bytes for layer in layers)),
         notes=tuple(notes),
     )
+
+
+def mask_bytes(layers: Sequence[CacheLayer], chunk: int) -> int:
+    """Planned memory of the largest mask; a layer without a ring needs none. Masks of other rings add 4 of the 15."""
+    return _MASK_BYTES * chunk * max((layer.slots for layer in layers if layer.ring), default=0)
+
+
+def _mask_notes(layers: Sequence[CacheLayer], chunk: int) -> list[str]:
+    """A smaller chunk, where the masks of a long endless context would take much memory."""
+    masks, better = mask_bytes(layers, chunk), chunk
+    if masks <= _LARGE_MASKS:
+        return []
+    while better > 1 and mask_bytes(layers, better) > _FAIR_MASKS:
+        better //= 2
+    return [
+        f"the masks of so long a ring take {masks / 2**20:.0f} MiB at a chunk of {chunk} tokens: --prefill-chunk "
+        f"{better} makes that {mask_bytes(layers, better) / 2**20:.0f} MiB, and --bounded needs none"
+    ]
 
 
 def _resolve_chunk(given: int | None, target: Target, context: int, *, bounded: bool) -> int:

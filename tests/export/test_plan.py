@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.manifest_rules import check_cache, check_context, check_origin
-from export.plan import ExportPlan, plan_export, plan_package
+from export.plan import ExportPlan, mask_bytes, plan_export, plan_package
 from export.target import find_target
 from model.cache import make_caches
 from model.checkpoint import read_info
@@ -142,3 +142,24 @@ def _origin_with(command: str, made: Made):
 def test_planning_loads_no_torch() -> None:
     code = "import sys, export.plan; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("tokens", [2000, 4000, 8000, 131_072])
+def test_cache_bytes_are_near_those_that_the_paper_counts(tokens: int, bounded: bool) -> None:
+    """512 bytes a token and layer: a byte for each number. A scale and a zero point a head and side make it 552."""
+    made = plan(PRO, context=tokens, bounded=bounded)
+    counted = (9 * tokens + 21 * 512) * 512
+    slack = 30 * (made.chunk - 1) * 552  # what a chunk writes before it attends
+    assert counted < made.cache.bytes <= 1.12 * counted + slack
+    assert made.cache.bytes == 552 * sum(layer.slots for layer in made.cache.layers)
+    assert (made.cache.bytes - 552 * sum(made.chunk - 1 for layer in made.cache.layers if layer.ring)) / counted > 1.07
+
+
+def test_a_long_ring_asks_for_a_smaller_chunk() -> None:
+    (note,) = plan(PRO, context=131_072).notes
+    assert "240 MiB at a chunk of 128" in note and "--prefill-chunk 16 makes that 30 MiB" in note
+    assert not plan(PRO, context=131_072, chunk=16).notes
+    assert not plan(PRO, context=131_072, bounded=True).notes
+    assert not plan(PRO, context=8192).notes
+    assert mask_bytes(plan(PRO, context=131_072, bounded=True).cache.layers, 128) == 15 * 128 * 639

@@ -166,8 +166,10 @@ class Worker {
     F total = Isa::set(0.0f);
     for (int g = 0; g < groups; ++g) {
       const F p = exp2_of_negative<Isa>(Isa::sub(x[g], from));
+      const F weight = values_.weigh(p, g);
       total = Isa::add(total, p);
-      Isa::store(weights + g * kLanes, values_.weigh(p, g));
+      if constexpr (kIsSmall) total = Isa::fma(weight, Isa::set(0.0f), total);  // integers would hide a NaN
+      Isa::store(weights + g * kLanes, weight);
     }
     const F decay = exp2_of_negative<Isa>(Isa::sub(Isa::set(before), from));
     float* totals = totals_ + row * kLanes;

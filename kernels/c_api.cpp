@@ -1,12 +1,10 @@
 // Attention by plain C calls, for tests and measurements.
 #include "kernels/c_api.h"
 
-#include <executorch/extension/threadpool/threadpool_guard.h>
-
-#include <optional>
 #include <string>
 
 #include "kernels/attention.h"
+#include "kernels/parallel.h"
 #include "kernels/paths.h"
 
 namespace pocketlm {
@@ -49,8 +47,7 @@ extern "C" const char* pocketlm_attend(const char* isa, const pocketlm_case* wha
   const char* error = nullptr;
   const pocketlm::Path* path = pocketlm::choose_path(isa, &error);
   if (!path) return error;
-  std::optional<executorch::extension::threadpool::NoThreadPoolGuard> serial;
-  if (what->is_serial) serial.emplace();
+  const pocketlm::Serially serially(what->is_serial != 0);
   if (what->is_int8) {
     pocketlm::attend_case<int8_t>(*path, *what);
   } else {

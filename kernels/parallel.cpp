@@ -4,6 +4,7 @@
 #include <atomic>
 
 #define ET_USE_THREADPOOL
+#include <executorch/extension/threadpool/threadpool_guard.h>
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 
 namespace pocketlm {
@@ -21,5 +22,10 @@ void run_tasks(size_t count, void (*body)(void* context, size_t i), void* contex
   };
   executorch::extension::parallel_for(0, static_cast<int64_t>(count), 1, work);
 }
+
+using Guard = executorch::extension::threadpool::NoThreadPoolGuard;
+
+Serially::Serially(bool is_on) : before_(Guard::is_enabled()) { Guard::set_enabled(before_ || is_on); }
+Serially::~Serially() { Guard::set_enabled(before_); }
 
 }  // namespace pocketlm

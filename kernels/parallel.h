@@ -14,4 +14,16 @@ void run_tasks(size_t count, Body body) {
   run_tasks(count, [](void* context, size_t i) { (*static_cast<Body*>(context))(i); }, &body);
 }
 
+/// While it lives, the thread that made it runs all tasks itself.
+class Serially {
+ public:
+  explicit Serially(bool is_on);
+  ~Serially();
+  Serially(const Serially&) = delete;
+  Serially& operator=(const Serially&) = delete;
+
+ private:
+  bool before_;
+};
+
 }  // namespace pocketlm

@@ -14,19 +14,20 @@ _FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "attend_avx512.cpp": {"x86_64": _AVX512},
     "attend_neon.cpp": {"aarch64": ("-march=armv8.2-a+dotprod",)},
 }
-_NAMES = (
+_ATTENTION = (
     "attend_avx2.cpp",
     "attend_avx512.cpp",
     "attend_neon.cpp",
     "attend_portable.cpp",
     "attention.cpp",
     "c_api.cpp",
-    "operators.cpp",
-    "parallel.cpp",
     "paths.cpp",
-    "registry.cpp",
     "scratch.cpp",
     "visible.cpp",
 )
+_EXECUTORCH = ("operators.cpp", "parallel.cpp", "registry.cpp")
 
-SOURCES: tuple[Source, ...] = tuple(Source(_HERE / name, _FLAGS.get(name, {})) for name in _NAMES)
+# Attention alone: knows nothing of ExecuTorch, and wants somebody to run its tasks (parallel.h).
+ATTENTION: tuple[Source, ...] = tuple(Source(_HERE / name, _FLAGS.get(name, {})) for name in _ATTENTION)
+# All of our kernels, for a process with ExecuTorch.
+SOURCES: tuple[Source, ...] = (*ATTENTION, *(Source(_HERE / name) for name in _EXECUTORCH))

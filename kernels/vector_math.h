@@ -21,7 +21,7 @@ constexpr float kLeastExponent = -127.0f;  // 2^x below it is taken for 0
 /// exchange on [-1/2, 1/2]); float rounding is the rest.
 template <typename Isa>
 inline typename Isa::F exp2_of_negative(typename Isa::F x) {
-  x = Isa::max(x, Isa::set(kLeastExponent));
+  x = Isa::max(Isa::set(kLeastExponent), x);  // in this order a NaN stays one
   const typename Isa::F n = Isa::round(x), f = Isa::sub(x, n);
   typename Isa::F r = Isa::set(0.00015345810970757157f);
   r = Isa::fma(r, f, Isa::set(0.0013399930903688073f));

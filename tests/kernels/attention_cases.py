@@ -4,6 +4,9 @@ Shapes: B batch, T query tokens, S cache slots, H query heads, G key-value heads
 """
 
 import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -189,3 +192,55 @@ def random_case(
     v = rng.standard_normal((batch, slots, kv_heads, width), np.float32) + np.float32(mean)
     case = Case(q=q, k=k, v=v, mode=mode, start=start, mask=mask, scale=width**-0.5)
     return replace(case, q=quantize(q), k=quantize(k), v=quantize(v)) if is_int8 else case
+
+
+class Driver:
+    """Our kernels in a program of their own (tests/kernels/driver.cpp), one process for all cases.
+
+    Args:
+        command: how the program is started.
+        environment: what its environment holds besides this process's.
+    """
+
+    def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
+        self._command, self._environment = command, {**os.environ, **(environment or {})}
+        self._process = self._start("run")
+
+    def paths(self) -> list[str]:
+        with self._start() as process:
+            return process.communicate()[0].decode().split()
+
+    def attend(self, case: Case, isa: str = "", *, is_serial: bool = False) -> NDArray[np.float32]:
+        """Raises ValueError: the program ended; its last words are in the message."""
+        process, out = self._process, np.empty(int(np.prod(case.shape("q"))), np.float32)
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        try:
+            process.stdin.write(b"".join(self._message(case, isa, is_serial)))
+            process.stdin.flush()
+            answer = process.stdout.read(out.nbytes)
+        except BrokenPipeError:
+            answer = b""
+        if len(answer) != out.nbytes:
+            raise ValueError(process.communicate()[1].decode(errors="replace")[-3000:])
+        return output(case, np.frombuffer(answer, np.float32))
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [*self._command, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, env=self._environment
+        )
+
+    def _message(self, case: Case, isa: str, is_serial: bool) -> Iterator[bytes]:
+        yield np.array(numbers(case, is_serial=is_serial), np.int64).tobytes()
+        yield np.float64(case.scale).tobytes()
+        yield isa.encode().ljust(16, b"\0")
+        arrays = as_handed_over(case)
+        for which in ("q", "k", "v"):
+            for name in (which, f"{which}_scales", f"{which}_zeros"):
+                if name in arrays:
+                    yield arrays[name].tobytes()
+        if case.mode == "mask":
+            yield arrays["mask"].tobytes()

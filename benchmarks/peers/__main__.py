@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import catalogue, prepare
+from benchmarks.peers.catalogue import PYTHON
 from benchmarks.peers.measure import Plan, measure
 from benchmarks.peers.processes import Lane, describe, lanes_of
-from benchmarks.peers.table import rows, table
+from benchmarks.peers.table import footprints, rows, table
 from export.package import open_package
 from model.config import PRESETS
 from model.errors import EnvironmentFault
@@ -103,8 +104,10 @@ def run(given: argparse.Namespace) -> None:
         for talk in {id(lane.talk): lane.talk for lane in lanes}.values():
             talk.close()
     print(table(samples, peers))
-    if like := [peer for peer in peers if peer.kind == "pte"]:  # the same runtime, from Python
-        print("\n" + table(samples, like, own="ours-python"))
+    like = [peer for peer in peers if peer.kind == "pte"]  # one runtime, from Python
+    if PYTHON in [peer.name for peer in like]:
+        print("\n" + table(samples, like, own=PYTHON))
+    print("\n" + footprints(result["peers"]))
     if given.output is not None:
         given.output.write_text(dump_json(result), encoding="utf-8")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-OURS = "ours"
+OURS, PYTHON = "ours", "ours-python"  # our package in the native runner, and in ExecuTorch's Python runtime
 CONTEXT = 8448  # positions that a peer's full cache holds: depth 8,192 and room
 
 
@@ -30,7 +30,7 @@ class Peer:
 PEERS = (
     Peer(name=OURS, title="pocketlm, native runner, own kernels", kind="native", model="", kernels="own"),
     Peer(
-        name="ours-python",
+        name=PYTHON,
         title="pocketlm, ExecuTorch's Python runtime, own kernels",
         kind="pte",
         model="",

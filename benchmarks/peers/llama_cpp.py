@@ -56,6 +56,7 @@ class Libraries:
         self.llama.llama_log_set(self._quiet, None)
         self.ggml.ggml_backend_load_all_from_path(str(self.folder).encode())
         self._check_layout()
+        self.cpu = self._cpu()
 
     def _load(self, pattern: str) -> Any:
         (path,) = self.folder.glob(pattern)
@@ -66,9 +67,7 @@ class Libraries:
             (self.base, "ggml_version", c_char_p),
             (self.base, "ggml_commit", c_char_p),
             (self.base, "ggml_threadpool_params_default", ThreadPoolParams, c_int32),
-            (self.base, "ggml_backend_reg_get_proc_address", c_void_p, c_void_p, c_char_p),
             (self.ggml, "ggml_backend_load_all_from_path", None, c_char_p),
-            (self.ggml, "ggml_backend_reg_by_name", c_void_p, c_char_p),
             (self.llama, "llama_version", c_char_p),
             (self.llama, "llama_print_system_info", c_char_p),
             (self.llama, "llama_log_set", None, LOG_CALLBACK, c_void_p),
@@ -114,21 +113,23 @@ class Libraries:
         if seen != expected:
             raise ValueError(f"llama.cpp's default parameters are read as {seen}, not {expected}: another llama.h")
 
-    def cpu_function(self, name: str, result: Any, *arguments: Any) -> Any:
-        """A function of the CPU library that ggml has picked."""
-        registry = self.ggml.ggml_backend_reg_by_name(b"CPU")
-        address = self.base.ggml_backend_reg_get_proc_address(registry, name.encode())
-        return ctypes.CFUNCTYPE(result, *arguments)(address)
+    def _cpu(self) -> Any:
+        """The CPU library that ggml has picked, which is loaded already."""
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        (path,) = {line.split(maxsplit=5)[5] for line in maps if "libggml-cpu" in line}
+        library = ctypes.CDLL(path)
+        library.ggml_threadpool_new.restype = c_void_p
+        library.ggml_threadpool_new.argtypes = (POINTER(ThreadPoolParams),)
+        library.ggml_threadpool_pause.restype, library.ggml_threadpool_pause.argtypes = None, (c_void_p,)
+        return library
 
     def versions(self) -> dict[str, str]:
         """Of llama.cpp and ggml, and the CPU library in use."""
-        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-        used = sorted({Path(line.split()[-1]).name for line in maps.splitlines() if "libggml-cpu" in line})
         return {
             "llama.cpp": self.llama.llama_version().decode(),
             "ggml": f"{self.base.ggml_version().decode()} ({self.base.ggml_commit().decode()})",
             PACKAGE: VERSION,
-            "cpu_library": " ".join(used),
+            "cpu_library": Path(self.cpu._name).name,
             "system_info": self.llama.llama_print_system_info().decode().strip(),
         }
 
@@ -171,10 +172,14 @@ class LlamaCpp:
         """Attaches a pool of that many threads, made at its first use, for decode and for prefill."""
         if threads not in self._pools:
             parameters = self._libraries.base.ggml_threadpool_params_default(threads)
-            new = self._libraries.cpu_function("ggml_threadpool_new", c_void_p, POINTER(ThreadPoolParams))
-            self._pools[threads] = new(ctypes.byref(parameters))
+            self._pools[threads] = self._libraries.cpu.ggml_threadpool_new(ctypes.byref(parameters))
         self._llama.llama_attach_threadpool(self._context, self._pools[threads], None)
         self._llama.llama_set_n_threads(self._context, threads, threads)
+
+    def rest(self) -> None:
+        """Puts the pools to sleep, which would go on polling for a tenth of a second; the next graph wakes its own."""
+        for pool in self._pools.values():
+            self._libraries.cpu.ggml_threadpool_pause(pool)
 
     def write(self, tokens: list[int], position: int) -> float:
         """Forgets what is cached from `position` on, runs the tokens there, and returns the seconds.

@@ -7,6 +7,7 @@ llama.cpp's filled cache is kept in a file for the next run.
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.peers.processes import Lane
 
+SETTLE = 0.05  # seconds: pools of threads wait actively for a while (benchmarks/peers/pte_engine.py, `rest`)
 WARM_UP = 64  # tokens
 SHORT = 512  # tokens; a longer prompt is repeated less often, in proportion, but twice at least
 
@@ -47,10 +49,10 @@ def repeats_of(length: int, repeats: int) -> int:
 
 
 def turns(lanes: Sequence[Lane], repeat: int) -> Iterator[Lane]:
-    """All lanes; each repeat begins with another one."""
-    first = repeat % len(lanes) if lanes else 0
-    yield from lanes[first:]
-    yield from lanes[:first]
+    """All lanes, when the one before has come to rest; each repeat begins with another one."""
+    for turn in range(len(lanes)):
+        time.sleep(SETTLE)
+        yield lanes[(repeat + turn) % len(lanes)]
 
 
 def measure(lanes: Sequence[Lane], plan: Plan, folder: Path, say: Callable[[str], None]) -> Samples:

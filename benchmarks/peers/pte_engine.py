@@ -33,6 +33,9 @@ class PteEngine:
         if threads != self._threads:
             raise ValueError(f"this process was loaded for {self._threads} threads; {threads} need another one")
 
+    def rest(self) -> None:
+        """XNNPACK's pool sleeps of itself, after about 20 ms (pthreadpool, a million rounds of waiting)."""
+
     def write(self, tokens: list[int], position: int) -> float:
         """Runs the tokens from `position` on, in chunks, and returns the seconds."""
         started = time.perf_counter()

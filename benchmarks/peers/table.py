@@ -1,13 +1,13 @@
 """What was measured, as data and as a table for people."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.peers.catalogue import OURS, Peer
+from benchmarks.peers.catalogue import OURS, PYTHON, Peer
 from benchmarks.peers.measure import Measure, Samples, median_ratio
 
-BESIDE = (OURS, "ours-python")  # of ours, whom a peer is compared with
+BESIDE = (OURS, PYTHON)  # of ours, whom a peer is compared with
 
 
 def rows(samples: Samples) -> list[dict[str, Any]]:
@@ -49,3 +49,20 @@ def _cell(samples: Samples, name: str, measure: Measure, own: str) -> str:
     if name in BESIDE or (own, measure) not in samples:
         return median
     return f"{median} ({median_ratio(samples[own, measure], rates):.2f}x)"
+
+
+def footprints(peers: Mapping[str, Any]) -> str:
+    """The files in MB, how large ours is beside each, and each process's memory at the end; `peers` is the result's.
+
+    A Python process holds torch besides, and one of llama.cpp serves every number of threads.
+    """
+    lines = [
+        "| | file, MB | ours beside it | resident, MiB | of it anonymous | peak |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for peer in peers.values():
+        size, memory = peer["file_bytes"], next(iter(peer["memory_mib"].values()))
+        beside = peers[OURS]["file_bytes"] / size
+        cells = [f"{size / 1e6:.1f}", f"{beside:.3f}", *(str(memory[key]) for key in ("resident", "anonymous", "peak"))]
+        lines.append(f"| {peer['title']} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -23,6 +23,9 @@ class Engine(Protocol):
     def set_threads(self, threads: int) -> None:
         """For all that follows."""
 
+    def rest(self) -> None:
+        """Leaves the processor to others until the next request."""
+
     def write(self, tokens: list[int], position: int) -> float:
         """Seconds to run the tokens from `position` on; what was cached from there on is gone."""
 
@@ -69,8 +72,11 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
     else:
         position, count = request["position"], request["tokens"]
         if do == "decode":
-            return {"seconds": engine.decode(ids(1, position)[0], position, count)}
-        return {"seconds": engine.write(ids(count, position), position)}
+            seconds = engine.decode(ids(1, position)[0], position, count)
+        else:
+            seconds = engine.write(ids(count, position), position)
+        engine.rest()
+        return {"seconds": seconds}
     return {}
 
 

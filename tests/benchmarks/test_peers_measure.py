@@ -8,7 +8,7 @@ import pytest
 from benchmarks.peers import processes, worker
 from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.measure import Measure, Plan, fill, measure, median_ratio, repeats_of
-from benchmarks.peers.table import rows, table
+from benchmarks.peers.table import footprints, rows, table
 from model.config import PRESETS
 
 
@@ -120,14 +120,25 @@ def test_the_table_and_its_data_say_how_much_faster_ours_is():
     assert json.dumps(made)
 
 
+def test_footprints_set_our_file_beside_each():
+    memory = {"1": {"resident": 640, "anonymous": 20, "peak": 700}}
+    ours = {"title": "us", "file_bytes": 600_000_000, "memory_mib": memory}
+    text = footprints({"ours": ours, "x": {"title": "them", "file_bytes": 750_000_000, "memory_mib": memory}})
+    assert "| us | 600.0 | 1.000 | 640 | 20 | 700 |" in text
+    assert "| them | 750.0 | 0.800 | 640 | 20 | 700 |" in text
+
+
 class FakeEngine:
     """A runtime that needs a second for a token."""
 
     def __init__(self):
-        self.threads = 0
+        self.threads = self.rests = 0
 
     def set_threads(self, threads):
         self.threads = threads
+
+    def rest(self):
+        self.rests += 1
 
     def write(self, tokens, position):
         return float(len(tokens))
@@ -142,6 +153,7 @@ def test_a_worker_answers_each_request():
     assert engine.threads == 2
     assert worker.answer(engine, {"do": "write", "position": 5, "tokens": 7}) == {"seconds": 7.0}
     assert worker.answer(engine, {"do": "decode", "position": 5, "tokens": 3}) == {"seconds": 3.0}
+    assert engine.rests == 2  # once for each timing
 
 
 def test_ids_depend_on_the_position_alone_and_stay_in_the_smallest_vocabulary():

@@ -89,7 +89,8 @@ def use_own() -> str:
         EnvironmentFault: there is no compiler, or it fails.
         ValueError: $POCKETLM_ISA names a path that this processor does not run.
     """
-    error = _library(library_path()).pocketlm_install_kernels((os.environ.get("POCKETLM_ISA") or "").encode())
+    library = _Loaded.library = _Loaded.library or _load(library_path())
+    error = library.pocketlm_install_kernels((os.environ.get("POCKETLM_ISA") or "").encode())
     if error:
         raise ValueError(error.decode())
     return in_use()
@@ -97,19 +98,16 @@ def use_own() -> str:
 
 def use_stock() -> str:
     """Puts the stock kernels back."""
-    if _library.cache_info().currsize:
-        _library(library_path()).pocketlm_restore_kernels()
+    if _Loaded.library is not None:
+        _Loaded.library.pocketlm_restore_kernels()
     return in_use()
 
 
 def in_use() -> str:
-    """ "stock kernels", or the title of ours."""
-    if not _library.cache_info().currsize:
-        return STOCK
-    return str(_library(library_path()).pocketlm_kernels_title().decode())
+    """What methods that are loaded now run with: "stock kernels", or the title of ours."""
+    return STOCK if _Loaded.library is None else str(_Loaded.library.pocketlm_kernels_title().decode())
 
 
-@functools.cache
 def library_path() -> Path:
     """Our kernels as a shared library, built for this machine.
 
@@ -125,8 +123,13 @@ def library_path() -> Path:
     return build(toolchain, SOURCES, kind="library", name="pocketlm_kernels")
 
 
-@functools.cache
-def _library(path: Path) -> ctypes.CDLL:
+class _Loaded:
+    """The library in this process; one, since what it replaced lies in it."""
+
+    library: ctypes.CDLL | None = None
+
+
+def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     library.pocketlm_install_kernels.restype = ctypes.c_char_p
     library.pocketlm_install_kernels.argtypes = [ctypes.c_char_p]

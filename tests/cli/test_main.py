@@ -31,8 +31,8 @@ def pocket(root, *args, **settings):
 
 def test_the_commands_are_the_documented_ones():
     assert COMMANDS == [
-        "chat", "compare", "convert", "demo", "estimate", "evaluate", "export", "generate", "inspect", "quantize",
-        "sensitivity", "train", "verify",
+        "bench", "chat", "compare", "convert", "demo", "estimate", "evaluate", "export", "generate", "inspect",
+        "profile", "quantize", "sensitivity", "train", "verify",
     ]  # fmt: skip
 
 

@@ -7,14 +7,18 @@ CODE := chat model quant train export kernels runner evaluation benchmarks cli
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p .ci/is_usable_python.py 2>/dev/null && { command -v $$p; break; }; done)
 
+# A warning of the C++ compiler is an error here, and not where somebody only runs pocketlm.
+export POCKETLM_WERROR := 1
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow pages check format vectors clean
+.PHONY: help demo test slow arm pages check format vectors clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then make a package of the trained model in assets/nano, prove it and run it"
 	@echo "make test     set up, then run the fast tests"
 	@echo "make slow     the tests that take minutes"
+	@echo "make arm      the kernels and the native runner for aarch64, in qemu"
 	@echo "make pages    the report page in a real browser (Chromium)"
 	@echo "make check    formatting, lint, types, import order, file lengths, test vectors"
 	@echo "make format   rewrite the code in the one format"
@@ -38,6 +42,10 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not emulated" $(PYTEST_ARGS)
+
+arm: $(STAMP)
+	@$(BIN)/python -m tests.arm
+	$(BIN)/python -m pytest -m emulated tests/kernels tests/runner $(PYTEST_ARGS)
 
 pages: $(STAMP)
 	@$(BIN)/python -m tests.pages.browser

@@ -31,6 +31,9 @@ struct Model::Program {
 
 namespace {
 
+// Tokens whose rows of the table stay mapped: each touches up to 16 pages, 64 KiB, which Linux maps at once.
+constexpr int64_t kDropAfter = 256;
+
 path program_path(const path& given) {
   const path file = is_directory(given) ? given / "model.pte" : given;
   if (!is_regular_file(file)) {
@@ -116,8 +119,11 @@ void Model::load(const ModelOptions& options) {
   program_->mapped = std::make_unique<MappedProgram>(file);
   facts_ = facts_of(*program_->mapped, options, file);
   times_.map = now_ms() - start;
-  program_->forward =
-      std::make_unique<LoadedMethod>(program_->mapped->program(), file, "forward", &backends, options.tracer);
+  {
+    const PageDropper dropper(program_->mapped->file());
+    program_->forward =
+        std::make_unique<LoadedMethod>(program_->mapped->program(), file, "forward", &backends, options.tracer);
+  }
   times_.method = now_ms() - start - times_.map;
   if (cache) cache->keep();
   const double before = now_ms();
@@ -147,6 +153,11 @@ std::span<const float> Model::run(std::span<const int64_t> ids, int64_t position
   while (!ids.empty()) {
     const size_t count = std::min(ids.size(), static_cast<size_t>(facts_.chunk));
     logits = call(ids.first(count), position);
+    written_ += static_cast<int64_t>(count);
+    if (written_ >= kDropAfter) {
+      program_->mapped->file().drop_pages();
+      written_ = 0;
+    }
     position += static_cast<int64_t>(count);
     ids = ids.subspan(count);
   }

@@ -65,6 +65,7 @@ class Model {
   ModelFacts facts_;
   LoadTimes times_;
   bool is_cache_reused_ = false;
+  int64_t written_ = 0;  // tokens since pages were dropped
   std::unique_ptr<Program> program_;
 };
 

@@ -10,7 +10,6 @@
 
 namespace pocketlm {
 
-using executorch::extension::MmapDataLoader;
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
 using executorch::runtime::HierarchicalAllocator;
@@ -60,13 +59,9 @@ int64_t LoadedMethod::planned_bytes() const {
   return bytes;
 }
 
-MappedProgram::MappedProgram(const std::filesystem::path& path) : path_(path) {
-  auto loader = MmapDataLoader::from(path.c_str(), MmapDataLoader::MlockConfig::NoMlock);
-  if (!loader.ok()) {
-    throw Fault(ExitCode::bad_input, path.string() + " cannot be read; name a package's folder or its model.pte");
-  }
-  loader_.emplace(std::move(*loader));
-  auto program = Program::load(&*loader_, Program::Verification::InternalConsistency);
+MappedProgram::MappedProgram(const std::filesystem::path& path)
+    : path_(path), file_(std::make_unique<MappedFile>(path)) {
+  auto program = Program::load(file_.get(), Program::Verification::InternalConsistency);
   if (!program.ok()) refuse(path, "read its tables", program.error());
   program_.emplace(std::move(*program));
 }

@@ -1,7 +1,6 @@
 // ExecuTorch's objects for one program: the mapped file, its methods and what they need while they live.
 #pragma once
 
-#include <executorch/extension/data_loader/mmap_data_loader.h>
 #include <executorch/extension/memory_allocator/malloc_memory_allocator.h>
 #include <executorch/runtime/backend/backend_options_map.h>
 #include <executorch/runtime/executor/method.h>
@@ -12,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "runner/mapped_file.h"
 #include "runner/memory.h"
 
 namespace pocketlm {
@@ -42,12 +42,14 @@ class MappedProgram {
 
   const executorch::runtime::Program& program() const { return *program_; }
 
+  MappedFile& file() const { return *file_; }
+
   // What a method without inputs returns: integers, one or several; none where there is no such method.
   std::vector<int64_t> constants(const char* name) const;
 
  private:
   std::filesystem::path path_;
-  std::optional<executorch::extension::MmapDataLoader> loader_;
+  std::unique_ptr<MappedFile> file_;
   std::optional<executorch::runtime::Program> program_;
 };
 

@@ -69,6 +69,7 @@ def estimate_lines(found: "Estimate") -> list[str]:
         *(("", "", f"  {size(amount):>10} {what}") for what, amount in memory.parts.items() if amount),
         ("memory on a host", size(memory.in_generate), "peak of the process of `generate`"),
         ("", size(memory.in_native_child), "peak of the child process of `generate --runner native`"),
+        ("", size(memory.in_runner), "peak of our native runner (`--runner cpp`, `bench`), its context full"),
         ("export", size(found.export_peak_bytes), f"and {found.export_seconds:,.0f} s on {found.export_machine}"),
     ]
     return [

@@ -97,6 +97,7 @@ class Estimate:
             "phone_peak_bytes": self.memory.in_app,
             "host_peak_bytes": self.memory.in_generate,
             "host_native_peak_bytes": self.memory.in_native_child,
+            "runner_peak_bytes": self.memory.in_runner,
             "export_peak_bytes": self.export_peak_bytes,
             "export_seconds": self.export_seconds,
             "export_machine": self.export_machine,

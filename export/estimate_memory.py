@@ -23,6 +23,7 @@ _APP = 48 * _MIB  # an allowance for the runtime's libraries and threads in an a
 _PYTHON = 375 * _MIB
 # The C++ runner's child of `generate --runner native`: Python and torch again, for the kernels' sake.
 _CHILD = 230 * _MIB
+_RUNNER = 17 * _MIB // 2  # `pocketlm-runner`: pages of its own and of ExecuTorch's libraries, and its heap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class PackageMemory:
     working: int  # XNNPACK's values inside of delegates for one chunk, and scratch
     loading: int  # what else of the file is mapped at the worst moment of packing, above all that is packed in the end
     tokenizer_entries: int
+    unread: int = 0  # of `mapped`: what is read while it is loaded only (scales of the table, which XNNPACK packs)
 
     def peak(self, reader: _Reader) -> int:
         """The largest of three moments: the tokenizer is parsed, the last layers are packed, a chunk is computed."""
@@ -68,6 +70,11 @@ class PackageMemory:
     def in_native_child(self) -> int:
         """Peak of the child process of `generate --runner native` on a host."""
         return _CHILD + self.peak(_CPP_READER)
+
+    @property
+    def in_runner(self) -> int:
+        """Peak of our native runner on a host with its context full: it reads ids, and a page when it needs it."""
+        return _RUNNER + self.packed + max(self.loading, self.mapped - self.unread + self.planned + self.working)
 
     @property
     def parts(self) -> dict[str, int]:
@@ -130,6 +137,7 @@ def package_memory(
         working=plan.chunk * (_FLOAT * chunk_values + chunk_codes) + _SCRATCH,
         loading=max(stored["head"], block - packed["head"]),
         tokenizer_entries=tokenizer_entries,
+        unread=stored_bytes(schemes["embedding"], config.vocab_size, config.dim)[1],
     )
 
 

@@ -11,6 +11,7 @@ from cli.terminal import Terminal
 
 _MOST = 1_000_000_000  # tokens, as the runner's own bound
 _MOST_THREADS = 1024
+_PATHS = ["own", "avx512vnni", "avx2", "neondot", "portable"]  # stock ones are in no library without torch
 
 
 def _numbers(low: int, high: int) -> Any:
@@ -32,8 +33,8 @@ def _places(function: Any) -> Any:
     function = click.option("--overwrite", is_flag=True, help="Replace that file.")(function)
     return click.option(
         "--kernels",
-        metavar="NAME",
-        help="Which path of the own attention kernels: own (the best, default), avx512vnni, avx2, neondot, portable.",
+        type=click.Choice(_PATHS),
+        help="Which of the native runner's attention kernels; own, the default, is the best for the processor.",
     )(function)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from runner.traffic import read_traffic
 
 _LOG = logging.getLogger("pocketlm")
 
+_PATIENCE_S = 1.0  # of building in silence
 _CACHED = 64 << 20  # bytes of weights that a large last-level cache holds
 _PROMPT, _NEW = 512, 64  # tokens, where nobody says otherwise and the context holds them
 
@@ -72,11 +74,25 @@ def bench(path: Path, options: BenchOptions, *, progress: Progress) -> BenchResu
     """
     with open_package(path) as package:
         work = check(package, options, cores=len(os.sched_getaffinity(0)))
-        program = runner_program()
+        program = built_runner(progress)
         cache = None if options.weights_cache is None else str(options.weights_cache.resolve())
         command = [str(program), "bench", str(package.path("program")), *work.arguments(cache)]
         found = run_json(command, progress=progress)
         return read_answer(found, package, work, shown=path, machine=describe_machine())
+
+
+def built_runner(progress: Progress) -> Path:
+    """The native runner; says so when it has to be built, which takes about a minute, once.
+
+    Raises:
+        EnvironmentFault: as `runner.build.runner_program`.
+    """
+    notice = threading.Timer(_PATIENCE_S, progress, ["building the native runner; it is kept for the next time"])
+    notice.start()
+    try:
+        return runner_program()
+    finally:
+        notice.cancel()
 
 
 def check(package: Package, options: BenchOptions, *, cores: int | None) -> Work:

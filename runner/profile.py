@@ -10,8 +10,7 @@ from typing import Any
 
 from export.package import Package, open_package
 from export.pte import read_pte
-from runner.bench import BenchOptions, Work, check
-from runner.build import runner_program
+from runner.bench import BenchOptions, Work, built_runner, check
 from runner.child import Progress, run_json
 from runner.etdump import Call, read_calls
 from runner.machine import describe_machine
@@ -48,7 +47,7 @@ def profile(path: Path, options: ProfileOptions, *, progress: Progress) -> Profi
     with open_package(path) as package:
         work = _check(package, options)
         places = find_places(read_pte(package.path("program")), package.manifest.model.config)
-        program = str(runner_program())
+        program = str(built_runner(progress))
         progress("tracing")
         with tempfile.TemporaryDirectory(prefix="pocketlm-profile-") as folder:
             dump = Path(folder) / "trace.etdp"

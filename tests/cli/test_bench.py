@@ -70,6 +70,7 @@ def test_the_result_is_also_written_and_never_over_another_file_unasked(say, run
         (["--depth", "1,,2"], "give whole numbers from 0"),
         (["--threads", "0"], "give whole numbers from 1 to 1,024"),
         (["-r", "0"], "-r"),
+        (["--kernels", "stock"], "'stock' is not one of 'own', 'avx512vnni'"),
         (["--adb"], "--adb needs --ndk"),
         (["--adb", "--ndk", "x"], "--adb needs --sdk"),
         (["--serial", "A"], "add --adb"),

@@ -3,13 +3,14 @@
 import json
 import math
 import os
+import time
 
 import pytest
 
 from export.package import open_package
 from kernels.toolchain import host_toolchain
 from model.errors import GateError
-from runner.bench import BenchOptions, bench, check, read_answer
+from runner.bench import BenchOptions, bench, built_runner, check, read_answer
 from runner.bench_result import Spread
 from tests.runner.bench_answers import make_answer
 
@@ -113,6 +114,18 @@ def test_an_answer_of_another_version_is_named(package, part):
     del answer[part]
     with pytest.raises(ValueError, match="of different versions: build it again"):
         answered(package, answer)
+
+
+def test_a_build_that_takes_long_is_announced_and_a_quick_one_is_not(monkeypatch, tmp_path):
+    said = []
+    monkeypatch.setattr("runner.bench._PATIENCE_S", 0.01)
+    monkeypatch.setattr("runner.bench.runner_program", lambda: time.sleep(0.3) or tmp_path)
+    assert built_runner(said.append) == tmp_path and said == [
+        "building the native runner; it is kept for the next time"
+    ]
+    monkeypatch.setattr("runner.bench._PATIENCE_S", 30)
+    monkeypatch.setattr("runner.bench.runner_program", lambda: tmp_path)
+    assert built_runner(said.append) == tmp_path and len(said) == 1
 
 
 @pytest.mark.timeout(300)

@@ -31,8 +31,9 @@ struct Model::Program {
 
 namespace {
 
-// Tokens whose rows of the table stay mapped: each touches up to 16 pages, 64 KiB, which Linux maps at once.
-constexpr int64_t kDropAfter = 256;
+// Tokens whose rows of the table stay mapped. Linux maps some hundred KiB around each page that is read; letting go takes
+// less than a millisecond.
+constexpr int64_t kDropAfter = 32;
 
 path program_path(const path& given) {
   const path file = is_directory(given) ? given / "model.pte" : given;

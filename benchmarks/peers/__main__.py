@@ -11,11 +11,13 @@ llama.cpp's caches are filled. It takes 14 GB of memory. Leave the machine alone
 
 import argparse
 import dataclasses
+import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,35 +83,46 @@ def say(text: str) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Starts the peers, measures, prints and writes."""
-    peers, plan, config = catalogue.chosen(given.peers), plan_of(given), PRESETS[given.preset]
-    folder: Path = given.folder.resolve()
-    with open_package(given.package) as package, ExitStack() as stack:
-        program, chunk = package.path("program"), package.manifest.chunk
-        if missing := [p.name for p in peers if not catalogue.model_path(p, folder, program).exists()]:
-            raise ValueError(
-                f"{', '.join(missing)}: not in {folder}; run `python -m benchmarks.peers prepare` or name other --peers"
-            )
-        log = stack.enter_context((folder / "run.log").open("w", encoding="utf-8"))
+    plan, folder = plan_of(given), given.folder.resolve()
+    before, started = os.getloadavg()[0], time.monotonic()
+    with open_package(given.package) as package, (folder / "run.log").open("w", encoding="utf-8") as log:
+        program = package.path("program")
+        peers = prepared(given.peers, folder, program)
+        config, chunk = PRESETS[given.preset], package.manifest.chunk
         lanes: list[Lane] = []
         for peer in peers:
             say(f"loading {peer.name}")
-            lanes += lanes_of(
-                peer,
-                plan.threads,
-                lambda threads, peer=peer: describe(peer, threads, folder, program, config, chunk),  # type: ignore[misc]
-                log,
-            )
+            described = partial(describe, peer, folder=folder, program=program, config=config, chunk=chunk)
+            lanes += lanes_of(peer, plan.threads, described, log)
         samples = measure(lanes, plan, folder, say)
-        result = about(given, peers, lanes, folder, program) | {"measurements": rows(samples)}
+        result = about(given, peers, lanes, folder, program)
         for talk in {id(lane.talk): lane.talk for lane in lanes}.values():
             talk.close()
+    result["load_average"] = {"before": before, "after": os.getloadavg()[0]}
+    result["seconds"] = round(time.monotonic() - started)
+    result["measurements"] = rows(samples)
     print(table(samples, peers))
-    like = [peer for peer in peers if peer.kind == "pte"]  # one runtime, from Python
-    if PYTHON in [peer.name for peer in like]:
-        print("\n" + table(samples, like, own=PYTHON))
+    if PYTHON in [peer.name for peer in peers]:  # one runtime, from Python
+        print("\n" + table(samples, [peer for peer in peers if peer.kind == "pte"], own=PYTHON))
     print("\n" + footprints(result["peers"]))
     if given.output is not None:
         given.output.write_text(dump_json(result), encoding="utf-8")
+
+
+def prepared(names: str, folder: Path, program: Path) -> list[catalogue.Peer]:
+    """The peers of that list whose models are there; of an empty list, all of them, and the rest are named.
+
+    Raises:
+        ValueError: a peer that was asked for by name was not prepared.
+    """
+    peers = catalogue.chosen(names)
+    missing = [peer for peer in peers if not catalogue.model_path(peer, folder, program).exists()]
+    if missing:
+        text = f"{', '.join(peer.name for peer in missing)}: not in {folder}; run `python -m benchmarks.peers prepare`"
+        if names:
+            raise ValueError(f"{text} or name other --peers")
+        say(f"left out: {text}")
+    return [peer for peer in peers if peer not in missing]
 
 
 def about(

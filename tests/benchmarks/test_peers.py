@@ -172,3 +172,11 @@ def test_a_peer_that_was_not_prepared_is_named(tiny_int4, tmp_path, monkeypatch,
     monkeypatch.setattr("sys.argv", given)
     assert command_line.main() == 1
     assert "llama-swa: not in" in capsys.readouterr().err
+
+
+def test_without_a_list_what_was_not_prepared_is_left_out_and_named(tmp_path, capsys):
+    (tmp_path / "llama.gguf").write_text("x")
+    (tmp_path / "model.pte").write_text("x")
+    names = [peer.name for peer in command_line.prepared("", tmp_path, tmp_path / "model.pte")]
+    assert names == ["ours", "ours-python", "llama-f16", "llama-q8", "llama-no-flash"]
+    assert "left out: llama-swa, export-f32, export-int8: not in" in capsys.readouterr().err

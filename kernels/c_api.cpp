@@ -56,6 +56,8 @@ extern "C" const char* pocketlm_attend(const char* isa, const pocketlm_case* wha
   return nullptr;
 }
 
+extern "C" void pocketlm_set_serial(int is_on) { pocketlm::set_serial(is_on != 0); }
+
 extern "C" const char* pocketlm_paths() {
   static const std::string names = [] {
     std::string text;

@@ -25,4 +25,7 @@ const char* pocketlm_attend(const char* isa, const pocketlm_case* what);
 
 /// The names of the paths that this processor runs, separated by spaces, best first.
 const char* pocketlm_paths();
+
+/// Whether the calling thread runs ExecuTorch's tasks, stock kernels' included, alone.
+void pocketlm_set_serial(int is_on);
 }

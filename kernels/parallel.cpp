@@ -25,6 +25,8 @@ void run_tasks(size_t count, void (*body)(void* context, size_t i), void* contex
 
 using Guard = executorch::extension::threadpool::NoThreadPoolGuard;
 
+void set_serial(bool is_on) { Guard::set_enabled(is_on); }
+
 Serially::Serially(bool is_on) : before_(Guard::is_enabled()) { Guard::set_enabled(before_ || is_on); }
 Serially::~Serially() { Guard::set_enabled(before_); }
 

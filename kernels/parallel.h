@@ -14,6 +14,9 @@ void run_tasks(size_t count, Body body) {
   run_tasks(count, [](void* context, size_t i) { (*static_cast<Body*>(context))(i); }, &body);
 }
 
+/// Whether the calling thread runs all tasks itself from now on.
+void set_serial(bool is_on);
+
 /// While it lives, the thread that made it runs all tasks itself.
 class Serially {
  public:

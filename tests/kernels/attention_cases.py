@@ -3,7 +3,6 @@
 Shapes: B batch, T query tokens, S cache slots, H query heads, G key-value heads, D head width.
 """
 
-import ctypes
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,8 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import calls
+from kernels.calls import MODES, Calls
+
 Mode = Literal["prefix", "causal", "mask"]
-_MODES: tuple[Mode, ...] = ("prefix", "causal", "mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,20 +88,8 @@ def quantize(x: NDArray[np.float32]) -> Quantized:
     return Quantized(codes=codes.astype(np.int8), scales=scales, zeros=zeros.astype(np.int8))
 
 
-class _Struct(ctypes.Structure):
-    """pocketlm_case of kernels/c_api.h."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "tokens", "slots", "heads", "kv_heads", "width", "start")),
-        *((name, ctypes.c_int64) for name in ("mode", "heads_first", "is_int8", "is_serial")),
-        *((name, ctypes.c_void_p) for name in ("q", "k", "v", "q_scales", "k_scales", "v_scales")),
-        *((name, ctypes.c_void_p) for name in ("q_zeros", "k_zeros", "v_zeros", "mask", "out")),
-        ("scale", ctypes.c_double),
-    )
-
-
 def as_handed_over(case: Case) -> dict[str, NDArray[np.generic]]:
-    """The contiguous arrays of a case by their names in pocketlm_case."""
+    """The contiguous arrays of a case by their names in `calls.Case`."""
     arrays: dict[str, NDArray[np.generic]] = {}
     for which in ("q", "k", "v"):
         array = getattr(case, which)
@@ -116,11 +105,11 @@ def as_handed_over(case: Case) -> dict[str, NDArray[np.generic]]:
 
 
 def numbers(case: Case, *, is_serial: bool) -> list[int]:
-    """The numbers of pocketlm_case, in its order."""
+    """The numbers of `calls.Case`, in its order."""
     batch, tokens, heads, width = case.shape("q")
     slots, kv_heads = case.shape("k")[1:3]
     shape = [batch, tokens, slots, heads, kv_heads, width, case.start]
-    return [*shape, _MODES.index(case.mode), int(case.heads_first), int(case.is_int8), int(is_serial)]
+    return [*shape, MODES.index(case.mode), int(case.heads_first), int(case.is_int8), int(is_serial)]
 
 
 def output(case: Case, flat: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,31 +124,23 @@ class Library:
     """Our kernels' C interface in a shared library."""
 
     def __init__(self, path: Path) -> None:
-        self._library = ctypes.CDLL(str(path))
-        self._library.pocketlm_attend.restype = ctypes.c_char_p
-        self._library.pocketlm_paths.restype = ctypes.c_char_p
+        self._calls = Calls(path)
 
     def paths(self) -> list[str]:
-        return self._library.pocketlm_paths().decode().split()
+        return self._calls.paths()
 
-    def prepare(self, case: Case, *, is_serial: bool = False) -> tuple[_Struct, NDArray[np.float32], object]:
+    def prepare(self, case: Case, *, is_serial: bool = False) -> tuple[calls.Case, NDArray[np.float32], object]:
         """The struct of a case, where its output will be, and what must be kept alive for it."""
         arrays = as_handed_over(case)
         out = np.full(int(np.prod(case.shape("q"))), np.nan, np.float32)
-        struct = _Struct(*numbers(case, is_serial=is_serial), scale=case.scale, out=out.ctypes.data)
+        struct = calls.Case(*numbers(case, is_serial=is_serial), scale=case.scale, out=out.ctypes.data)
         for name, array in arrays.items():
             setattr(struct, name, array.ctypes.data)
         return struct, out, arrays
 
-    def call(self, isa: str, struct: _Struct) -> None:
-        """Raises ValueError: no such path here."""
-        error = self._library.pocketlm_attend(isa.encode(), ctypes.byref(struct))
-        if error:
-            raise ValueError(error.decode())
-
     def attend(self, case: Case, isa: str = "", *, is_serial: bool = False) -> NDArray[np.float32]:
         struct, out, _kept = self.prepare(case, is_serial=is_serial)
-        self.call(isa, struct)
+        self._calls.attend(isa, struct)
         return output(case, out)
 
 

@@ -24,6 +24,8 @@ void run_tasks(size_t count, void (*body)(void* context, size_t i), void* contex
   for (std::thread& thread : threads) thread.join();
 }
 
+void set_serial(bool is_on) { is_serial = is_on; }
+
 Serially::Serially(bool is_on) : before_(is_serial) { is_serial = before_ || is_on; }
 Serially::~Serially() { is_serial = before_; }
 

@@ -74,7 +74,7 @@ def bench_on_phone(
             stack.callback(_clean, device)
             _push(device, build, package, progress)
             progress(f"measuring on {machine['processor']}")
-            found = _measure(device, work.arguments(), progress)
+            found = _measure(device, [package.path("program").name, *work.arguments()], progress)
         result = read_answer(found, package, work, shown=path, machine=machine)
         return BenchResult(**{**vars(result), "notes": (*result.notes, UNTRIED)})
 
@@ -130,7 +130,7 @@ def _push(device: Adb, build: PhoneBuild, package: Package, progress: Progress) 
 
 def _measure(device: Adb, arguments: Sequence[str], progress: Progress) -> object:
     """The runner's JSON, over a file on the phone: a phone's shell may mix stdout with what drivers print."""
-    words = " ".join(map(shlex.quote, ["./pocketlm-runner", "bench", "model.pte", *arguments]))
+    words = " ".join(map(shlex.quote, ["./pocketlm-runner", "bench", *arguments]))
     line = f"cd {FOLDER} && echo $$ > {_PID} && export LD_LIBRARY_PATH={FOLDER} && exec {words} > {_ANSWER}"
     device.shell(line, progress)
     with tempfile.TemporaryDirectory(prefix="pocketlm-adb-") as folder:

@@ -131,8 +131,8 @@ class Worker {
   }
 
   [[gnu::always_inline]] void fetch_share(const Operand<T>& from, int64_t row, int64_t rows) const {
-    const auto* start = reinterpret_cast<const char*>(from.values + task_.batch * from.strides.batch +
-                                                      task_.first_head * from.strides.head + next_ * from.strides.token);
+    const int64_t first = task_.batch * from.strides.batch + task_.first_head * from.strides.head;
+    const auto* start = reinterpret_cast<const char*>(from.values + first + next_ * from.strides.token);
     const int64_t bytes = kKeys * from.strides.token * static_cast<int64_t>(sizeof(T));
     for (int64_t at = bytes * row / rows; at < bytes * (row + 1) / rows; at += 64) __builtin_prefetch(start + at, 0, 2);
   }

@@ -11,7 +11,8 @@ bool is_supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_sup
 
 }  // namespace
 
-const Path kAvx2Path = {"avx2", "AVX2", is_supported, attend_with<Avx2, int8_t>, attend_with<Avx2, float>};
+const Path kAvx2Path = {"avx2", "AVX2", is_supported,
+    attend_with<Avx2, int8_t>, attend_with<Avx2, float>};
 
 }  // namespace pocketlm
 #endif

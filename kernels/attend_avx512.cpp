@@ -13,13 +13,15 @@ namespace pocketlm {
 namespace {
 
 bool is_supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
 }
 
 }  // namespace
 
-const Path kAvx512Path = {"avx512vnni", "AVX-512 VNNI", is_supported, attend_with<Avx512, int8_t>, attend_with<Avx512, float>};
+const Path kAvx512Path = {"avx512vnni", "AVX-512 VNNI", is_supported,
+    attend_with<Avx512, int8_t>, attend_with<Avx512, float>};
 
 }  // namespace pocketlm
 #endif

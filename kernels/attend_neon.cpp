@@ -15,7 +15,8 @@ bool is_supported() { return getauxval(AT_HWCAP) & kHasDotProduct; }
 
 }  // namespace
 
-const Path kNeonDotPath = {"neondot", "NEON with dot product", is_supported, attend_with<NeonDot, int8_t>, attend_with<NeonDot, float>};
+const Path kNeonDotPath = {"neondot", "NEON with dot product", is_supported,
+    attend_with<NeonDot, int8_t>, attend_with<NeonDot, float>};
 
 }  // namespace pocketlm
 #endif

@@ -10,6 +10,7 @@ bool is_supported() { return true; }
 
 }  // namespace
 
-const Path kPortablePath = {"portable", "portable", is_supported, attend_with<Portable, int8_t>, attend_with<Portable, float>};
+const Path kPortablePath = {"portable", "portable", is_supported,
+    attend_with<Portable, int8_t>, attend_with<Portable, float>};
 
 }  // namespace pocketlm

@@ -31,7 +31,8 @@ using Profile = executorch::runtime::internal::EventTracerProfileOpScope;
 enum Operator { kQuantizedAttention, kFloatAttention, kUpdateCache, kNumOperators };
 constexpr const char* kNames[] = {"llama::custom_quantized_sdpa.out", "llama::custom_sdpa.out",
                                   "llama::update_cache_with_indices.out"};
-constexpr const char* kTraceNames[] = {"native_call_llama::custom_quantized_sdpa.out", "native_call_llama::custom_sdpa.out",
+constexpr const char* kTraceNames[] = {"native_call_llama::custom_quantized_sdpa.out",
+                                       "native_call_llama::custom_sdpa.out",
                                        "native_call_llama::update_cache_with_indices.out"};
 
 std::atomic<const Path*> current_path{nullptr};
@@ -231,7 +232,8 @@ void update_cache(KernelRuntimeContext& context, Stack stack) {
     if (!require(context, slot[i] >= 0 && slot[i] < slots, "an index lies outside of the cache")) return;
   }
   for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(to + static_cast<size_t>(i / tokens * slots + slot[i]) * bytes, from + static_cast<size_t>(i) * bytes, bytes);
+    const auto place = static_cast<size_t>(i / tokens * slots + slot[i]);
+    std::memcpy(to + place * bytes, from + static_cast<size_t>(i) * bytes, bytes);
   }
 }
 

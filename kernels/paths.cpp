@@ -22,7 +22,8 @@ const char* refusal(const char* name) {
     known.append(known.empty() ? "" : ", ").append(path->name);
     if (path->is_supported()) runs.append(runs.empty() ? "" : ", ").append(path->name);
   }
-  sentence = std::string("POCKETLM_ISA is ") + name + ", which this processor cannot run; of " + known + " it runs " + runs;
+  sentence = std::string("POCKETLM_ISA is ").append(name).append(", which this processor cannot run; of ");
+  sentence.append(known).append(" it runs ").append(runs);
   return sentence.c_str();
 }
 

@@ -1,6 +1,7 @@
 // Weighted sums of values for a block of keys.
 //
-// Two kinds: values as floats, and values as the bytes that they are, with weights as fixed-point numbers of three bytes.
+// Two kinds: values as floats, and values as the bytes that they are, with weights as fixed-point numbers of three
+// bytes.
 // Shapes: W lanes, D head width, DP the width of a row of sums (D rounded up).
 #pragma once
 

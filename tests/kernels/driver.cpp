@@ -3,7 +3,7 @@
 //
 // A case: 11 int64 and a double (pocketlm_case up to is_serial, and scale), 16 characters with the path's name, and the
 // arrays (q, k, v; for int8 the scales and the zeros of each; the mask in mode 2). Each array lies in a block of its
-// own, exactly as large, so that a sanitizer notices any step outside of it. The answer: as many floats as q has values.
+// own, exactly as large, so that a sanitizer notices any step outside. The answer: as many floats as q has values.
 #include <cstdio>
 #include <cstdlib>
 #include <memory>

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent  # what the sources' #include "ker
 PROCESSES = 2  # compilers at a time
 _MACHINES: Mapping[str, Machine] = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _FLAGS = ("-std=c++20", "-O3", "-fPIC", "-Wall", "-Wextra", "-DC10_USING_CUSTOM_GENERATED_MACROS")
+_INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 _LAST_LINES = 12  # of a failed compiler's output
 
 
@@ -152,11 +154,23 @@ def _object(toolchain: Toolchain, source: Source, flags: Sequence[str], folder: 
     own = source.flags_by_machine.get(toolchain.machine, ())
     strict = ("-Werror",) if os.environ.get("POCKETLM_WERROR") else ()
     options = [*_FLAGS, *strict, f"-I{ROOT}", "-isystem", str(include), "-isystem", str(portable), *flags, *own]
-    headers = sorted(set(source.path.parent.glob("*.h")) | set((ROOT / "kernels").glob("*.h")))
-    texts = [path.read_bytes().hex() for path in (source.path, *headers)]
+    texts = [path.read_bytes().hex() for path in sorted(_with_headers(source.path))]
     key = _hash(toolchain.identity, str(source.path), *options, *texts)
     command = [*shlex.split(toolchain.compiler), *options, "-c", str(source.path)]
     return folder / "objects" / f"{key}.o", command
+
+
+def _with_headers(source: Path) -> set[Path]:
+    """A file and all that it includes of ours, directly or through others."""
+    found, waiting = {source}, [source]
+    while waiting:
+        file = waiting.pop()
+        for name in _INCLUDE.findall(file.read_text()):
+            header = next((place / name for place in (file.parent, ROOT) if (place / name).is_file()), None)
+            if header is not None and header not in found:
+                found.add(header)
+                waiting.append(header)
+    return found
 
 
 def _link_flags(toolchain: Toolchain, libraries: Sequence[str]) -> list[str]:

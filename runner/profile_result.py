@@ -14,6 +14,7 @@ OUTSIDE = "outside of the program"
 _MS = 1e6  # nanoseconds
 _MOST_ROWS = 14  # operators that people see; the rest are one row
 _MOST_INSIDE = 6
+_NOISE = 0.05  # faster with a trace than without by more than this: the machine's load has changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +169,10 @@ def overhead_sentence(phase: Phase) -> str:
     share = phase.overhead()
     if share is None or phase.plain_ms is None:
         return "not compared with a run without tracing"
+    if share < -_NOISE:
+        return (
+            f"{phase.plain_ms:.1f} ms without tracing, later, when the machine was busier: what tracing cost is unknown"
+        )
     return f"{phase.plain_ms:.1f} ms without tracing ({100 * share:+.1f} % with it)"
 
 

@@ -1,6 +1,7 @@
 """Traces that ExecuTorch's own Python runtime and the native runner wrote: read, attributed, added up."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from kernels.toolchain import host_toolchain
 from runner.etdump import read_calls
 from runner.profile import ProfileOptions, profile
 from runner.profile_places import GROUPS, find_places, stages
-from runner.profile_result import BETWEEN, OUTSIDE, Phase, Profile, sum_up
+from runner.profile_result import BETWEEN, OUTSIDE, Phase, Profile, overhead_sentence, sum_up
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,13 @@ def test_json_and_lines_say_the_same(traced, facts):
         assert words in text
     bare = phase_of(read_calls(traced, 3), places, inside={})
     assert "built without profiling" in "\n".join(Profile(**(vars(found) | {"phases": (bare,)})).lines())
+
+
+def test_what_tracing_cost_is_stated_or_said_to_be_unknown(traced, facts):
+    phase = phase_of(read_calls(traced, 3), facts[2])
+    ms = phase.wall_ns / 1e6
+    words = [overhead_sentence(replace(phase, plain_ms=plain)) for plain in (ms / 1.5, ms * 2, None)]
+    assert "(+50.0 % with it)" in words[0] and "busier" in words[1] and words[2].startswith("not compared")
 
 
 def test_a_trace_of_another_program_is_refused(traced, facts):

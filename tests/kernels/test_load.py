@@ -18,6 +18,7 @@ from kernels import load
 from kernels.load import STOCK, Wanted, choose, in_use, library_of
 from model.errors import EnvironmentFault
 from tests.packages import CHUNK, CONTEXT, Made
+from tests.runner.nano_package import nano_package  # noqa: F401 (a fixture)
 
 IDS = torch.randint(0, 320, (3 * CONTEXT,), generator=torch.Generator().manual_seed(3)).tolist()
 
@@ -73,6 +74,28 @@ def test_the_golden_prompt_is_repeated_with_either(tiny_int4, monkeypatch, kerne
     with open_package(tiny_int4.package) as package:
         assert repeat_golden(open_runner(package), package.manifest.golden) > 0
     assert (in_use() == STOCK) == (kernels == "stock")
+
+
+@pytest.mark.slow
+def test_nano_chooses_the_same_ids_with_either_wherever_noise_cannot_turn_them(nano_package):  # noqa: F811
+    """Past the local layers' windows; fed the same ids, by the golden rule at each step."""
+    with open_package(nano_package) as package:
+        manifest = package.manifest
+        context = Context(kind=manifest.context.kind, tokens=manifest.context.tokens)
+        runners = [
+            PteRunner(package.path("program"), chunk=manifest.chunk, context=context, kernels=kernels)
+            for kernels in ("stock", "own")
+        ]
+        ids, compared = list(manifest.golden.prompt_ids), 0
+        stock, own = (runner.logits(ids, 0) for runner in runners)
+        for position in range(len(ids), len(ids) + 700):
+            best, second = stock.topk(2).values.tolist()
+            if best - second > manifest.golden.noise_floor:
+                assert int(own.argmax()) == int(stock.argmax()), position
+                compared += 1
+            token = int(stock.argmax())
+            stock, own = (runner.logits([token], position) for runner in runners)
+        assert compared > 350
 
 
 def test_what_runs_is_named(tiny_int4):

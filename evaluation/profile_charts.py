@@ -84,6 +84,8 @@ def _drawn(box: _Box, left: float, width: float, row: int, total: int) -> str:
     )
     room = int((width - 6) / _LETTER)
     words = box.name.rpartition("::")[2].removeprefix("XNNPACK: ")
+    if len(words) > room and words.startswith("layer "):
+        words = words.removeprefix("layer ")
     if len(words) > room:
         words = f"{words[: room - 1]}…" if room >= _SHORTEST else ""
     label = text(left + 4, row * _ROW + 15, words) if words else ""

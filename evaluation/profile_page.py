@@ -17,7 +17,7 @@ _MS = 1e6
 _STYLE = (
     STYLE
     + """
-.flame svg{width:64rem;max-width:none}
+.flame svg{min-width:64rem;max-width:none}
 .area.float{fill:var(--float);stroke:var(--float)}
 .key.float{color:var(--float)}
 .flame .area,.bars .area{fill-opacity:.4}

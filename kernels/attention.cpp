@@ -13,9 +13,10 @@
 namespace pocketlm {
 namespace {
 
-constexpr int64_t kFewRows = 16;       // a key-value head's: then a task takes all heads, since reading is what costs
-constexpr int64_t kRowsATask = 64;     // otherwise; what is packed of a key block is used by all of them
-constexpr int64_t kKeysASplit = 512;   // of a task with few rows; fixed, so that threads do not change results
+// Of a key-value head: up to so many rows, or with a single token, a task takes all heads, since reading is what costs.
+constexpr int64_t kFewRows = 16;
+constexpr int64_t kRowsATask = 64;    // otherwise; what is packed of a key block is used by all of them
+constexpr int64_t kKeysASplit = 512;  // of a task with few rows; fixed, so that threads do not change results
 constexpr int64_t kMaximum = 0, kSum = 1, kValues = 2;  // places in a partial row
 
 void run(const Path& path, const Call<int8_t>& call, const Task& task) { path.attend_int8(call, task); }
@@ -99,7 +100,7 @@ void attend_many_rows(const Path& path, const Call<T>& call) {
 template <typename T>
 void attend_call(const Path& path, const Call<T>& call) {
   if (call.batch * call.tokens * call.heads * call.width == 0) return;
-  if (call.tokens * (call.heads / call.kv_heads) <= kFewRows) {
+  if (call.tokens == 1 || call.tokens * (call.heads / call.kv_heads) <= kFewRows) {
     attend_few_rows(path, call);
   } else {
     attend_many_rows(path, call);

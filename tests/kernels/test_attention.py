@@ -37,7 +37,7 @@ def shapes(draw: st.DrawFn, most_tokens: int, most_slots: int) -> dict[str, Any]
     return {
         "seed": draw(st.integers(0, 2**32 - 1)),
         "kv_heads": kv_heads,
-        "heads": kv_heads * draw(st.integers(1, 7)),
+        "heads": kv_heads * draw(st.integers(1, 7) | st.just(20)),
         "width": draw(st.sampled_from([64, 128]) | st.integers(8, 160)),
         "batch": draw(st.sampled_from([1, 1, 1, 2])),
         "tokens": draw(st.just(1) | st.integers(1, most_tokens)),

@@ -31,9 +31,9 @@ struct Model::Program {
 
 namespace {
 
-// Tokens whose rows of the table stay mapped. Linux maps some hundred KiB around each page that is read; letting go takes
-// less than a millisecond.
-constexpr int64_t kDropAfter = 32;
+// Tokens whose rows of the table stay mapped. Linux maps some hundred KiB around each page that is read (measured: up to a
+// MiB a token); letting go, and reading the small constants again, takes less than a millisecond.
+constexpr int64_t kDropAfter = 16;
 
 path program_path(const path& given) {
   const path file = is_directory(given) ? given / "model.pte" : given;

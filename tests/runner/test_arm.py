@@ -36,7 +36,7 @@ def test_golden_ids_come_out_on_aarch64_up_to_the_first_step_that_noise_can_turn
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["id"] for line in lines[:-1]][: golden.compared] == list(golden.ids)[: golden.compared]
-    assert lines[-1]["kernels"] == "own kernels, NEON dot product"
+    assert lines[-1]["kernels"].startswith("own kernels, NEON")
 
 
 def test_float_logits_agree_with_this_machines_past_the_window(emulated, tiny_float):  # noqa: F811

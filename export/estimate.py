@@ -34,7 +34,7 @@ class _Lowering:
 _EXPORT_BYTES = 435 * _MIB  # torch and executorch's compiler, before any layer
 _EXPORT_SECONDS = 13.0  # importing them, and what every program has
 _LOWERING = {  # by what the recipe says of activations
-    "int8-dynamic": _Lowering(layer_bytes=10 * _MIB, copies=5.4, layer_seconds=3.4, mib_seconds=0.13),
+    "int8-dynamic": _Lowering(layer_bytes=10 * _MIB, copies=5.6, layer_seconds=3.4, mib_seconds=0.13),
     "float": _Lowering(layer_bytes=4 * _MIB, copies=4.6, layer_seconds=1.75, mib_seconds=0.06),
 }
 _EXPORT_MACHINE = "one quiet core of an AMD EPYC (Zen 4)"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 LIMIT_LINES = 300
 SOURCES = {".py", ".kt", ".kts", ".swift", ".cpp", ".cc", ".h", ".md", ".toml", ".sh"}
-# Not written by hand: a list of versions and a table that tools read.
-EXEMPT = {"constraints.txt", "LICENSE"}
+# Lists: of versions, of a licence's words, of the sources (a line each, so it grows with them).
+EXEMPT = {"constraints.txt", "LICENSE", "tree.md"}
 
 
 def tracked_files() -> list[Path]:

@@ -5,7 +5,6 @@ import platform
 import shutil
 import struct
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from model.errors import EnvironmentFault
 from runner.adb import FOLDER, UNTRIED, bench_on_phone
 from runner.android import build_for_phone
 from runner.bench import BenchOptions
+from tests.arm import arm_sdk  # noqa: F401 (a fixture)
 from tests.runner.bench_answers import make_answer
 
 HERE = Path(__file__).resolve().parent
@@ -222,7 +222,7 @@ def test_a_compiler_that_fails_is_quoted(tmp_path, tools, monkeypatch):
 
 @pytest.mark.emulated
 @pytest.mark.timeout(900)
-def test_the_whole_way_runs_with_an_emulated_processor_in_the_phones_place(adb, tmp_path, tiny_int4, arm_sdk):
+def test_the_whole_way_runs_with_an_emulated_processor_in_the_phones_place(adb, tmp_path, tiny_int4, arm_sdk):  # noqa: F811
     """The cross-compiler for Linux stands in for the NDK's, qemu for the phone: the same sources, flags and lines."""
     if shutil.which("aarch64-linux-gnu-g++") is None or shutil.which("qemu-aarch64") is None:
         pytest.skip(
@@ -235,14 +235,3 @@ def test_the_whole_way_runs_with_an_emulated_processor_in_the_phones_place(adb, 
     assert result.runner["machine"] == "aarch64"
     assert [(s.kind, s.tokens) for s in result.series[0].speeds] == [("prefill", 20), ("decode", 2)]
     assert result.memory["steady_bytes"] > 0
-
-
-@pytest.fixture
-def arm_sdk(tmp_path):
-    wheels = sorted(Path("/tmp/arm").glob("executorch-*aarch64.whl"))
-    if not wheels:
-        pytest.skip("no aarch64 wheel of executorch")
-    with zipfile.ZipFile(wheels[-1]) as wheel:
-        wanted = ("executorch/lib/", "executorch/include/", "executorch/version.py")
-        wheel.extractall(tmp_path / "arm", [name for name in wheel.namelist() if name.startswith(wanted)])
-    return tmp_path / "arm" / "executorch"

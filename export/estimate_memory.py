@@ -24,6 +24,7 @@ _PYTHON = 375 * _MIB
 # The C++ runner's child of `generate --runner native`: Python and torch again, for the kernels' sake.
 _CHILD = 230 * _MIB
 _RUNNER = 17 * _MIB // 2  # `pocketlm-runner`: pages of its own and of ExecuTorch's libraries, and its heap
+_ROW_PAGES = 460 << 10  # bytes that Linux maps around one row of the table that is read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class PackageMemory:
     working: int  # XNNPACK's values inside of delegates for one chunk, and scratch
     loading: int  # what else of the file is mapped at the worst moment of packing, above all that is packed in the end
     tokenizer_entries: int
+    chunk: int = 1  # tokens
     unread: int = 0  # of `mapped`: what is read while it is loaded only (scales of the table, which XNNPACK packs)
 
     def peak(self, reader: _Reader) -> int:
@@ -73,8 +75,12 @@ class PackageMemory:
 
     @property
     def in_runner(self) -> int:
-        """Peak of our native runner on a host with its context full: it reads ids, and a page when it needs it."""
-        return _RUNNER + self.packed + max(self.loading, self.mapped - self.unread + self.planned + self.working)
+        """Peak of our native runner on a host, its context full: it reads ids, and gives the file's pages back.
+
+        What it holds of the input table are the pages around the rows of one chunk.
+        """
+        rows = min(self.mapped - self.unread, _ROW_PAGES * self.chunk)
+        return _RUNNER + self.packed + rows + self.planned + self.working
 
     @property
     def parts(self) -> dict[str, int]:
@@ -137,6 +143,7 @@ def package_memory(
         working=plan.chunk * (_FLOAT * chunk_values + chunk_codes) + _SCRATCH,
         loading=max(stored["head"], block - packed["head"]),
         tokenizer_entries=tokenizer_entries,
+        chunk=plan.chunk,
         unread=stored_bytes(schemes["embedding"], config.vocab_size, config.dim)[1],
     )
 

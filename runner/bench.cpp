@@ -142,6 +142,7 @@ Json memory_of(const Plan& plan, const Loaded& loaded) {
                        {"peak_bytes", loaded.steady.peak},
                        {"file_bytes", loaded.steady.file},
                        {"anonymous_bytes", loaded.steady.anonymous},
+                       {"large_page_bytes", loaded.steady.large},
                        {"filled_to", plan.end()},
                        {"max_context", loaded.first.context},
                        {"planned_bytes", loaded.first.planned_bytes},

@@ -135,7 +135,8 @@ class BenchResult:
             f"  load: {load['map']:.1f} ms to map, {load['method']:.0f} ms for the method, {load['first_call']:.0f} ms "
             f"for the first call{_CACHE_WORDS[self.weights_cache]}",
             f"  memory: {_mib(memory['steady_bytes'])} steady ({_mib(memory['anonymous_bytes'])} its own, "
-            f"{_mib(memory['file_bytes'])} of mapped files), {_mib(memory['peak_bytes'])} at its peak",
+            f"{_mib(memory['file_bytes'])} of mapped files), {_mib(memory['peak_bytes'])} at its peak; "
+            f"{_mib(memory['large_page_bytes'])} in large pages",
         ]
         for series in self.series:
             lines += ["", *_series_lines(series)]

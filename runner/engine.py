@@ -131,7 +131,7 @@ class CppRunner:
                 return
 
     def memory(self) -> dict[str, int]:
-        """Bytes that the child holds: `steady_bytes`, `peak_bytes`, `anonymous_bytes`, `file_bytes`."""
+        """Bytes that the child holds: `steady_bytes`, `peak_bytes`, `anonymous_bytes`, `file_bytes`, `large_page_bytes`."""
         return self._ask({"do": "memory"})
 
     def reset(self) -> None:

@@ -112,7 +112,8 @@ Json memory_json(const Memory& memory) {
   return Json::object({{"steady_bytes", memory.resident},
                        {"peak_bytes", memory.peak},
                        {"anonymous_bytes", memory.anonymous},
-                       {"file_bytes", memory.file}});
+                       {"file_bytes", memory.file},
+                       {"large_page_bytes", memory.large}});
 }
 
 Json load_json(const LoadTimes& times) {

@@ -2,11 +2,15 @@
 #include "runner/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__GLIBC__) || __has_include(<malloc.h>)
 #include <malloc.h>
 #endif
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
 #include <fstream>
 #include <string>
 
@@ -14,18 +18,37 @@
 
 namespace pocketlm {
 
+namespace {
+
+constexpr uintptr_t kSmallPage = 4096, kLargePage = 2 << 20;
+constexpr int kCollapse = 25;  // MADV_COLLAPSE of Linux 6.1, which older headers leave out
+
+// The number after `name` in a line of /proc, in bytes; the files have KiB.
+void read_value(const std::string& line, const char* name, int64_t& out) {
+  if (line.starts_with(name)) out = std::stoll(line.substr(line.find(':') + 1)) * 1024;
+}
+
+// Whether most of it is resident: a thread's stack is not, and would become so.
+bool is_filled(uintptr_t page) {
+  std::array<unsigned char, kLargePage / kSmallPage> resident;
+  if (mincore(reinterpret_cast<void*>(page), kLargePage, resident.data()) != 0) return false;
+  const auto count = std::count_if(resident.begin(), resident.end(), [](unsigned char byte) { return byte & 1; });
+  return static_cast<size_t>(count) > resident.size() / 2;
+}
+
+}  // namespace
+
 Memory read_memory() {
-  std::ifstream status("/proc/self/status");
   Memory memory;
   std::string line;
-  while (std::getline(status, line)) {
-    const auto value = [&](const char* name, int64_t& out) {
-      if (line.starts_with(name)) out = std::stoll(line.substr(line.find(':') + 1)) * 1024;  // the file has KiB
-    };
-    value("VmRSS:", memory.resident);
-    value("VmHWM:", memory.peak);
-    value("RssAnon:", memory.anonymous);
-    value("RssFile:", memory.file);
+  for (std::ifstream status("/proc/self/status"); std::getline(status, line);) {
+    read_value(line, "VmRSS:", memory.resident);
+    read_value(line, "VmHWM:", memory.peak);
+    read_value(line, "RssAnon:", memory.anonymous);
+    read_value(line, "RssFile:", memory.file);
+  }
+  for (std::ifstream sums("/proc/self/smaps_rollup"); std::getline(sums, line);) {
+    read_value(line, "AnonHugePages:", memory.large);
   }
   return memory;
 }
@@ -43,6 +66,25 @@ void trim_heap() {
 #endif
 }
 
+void use_large_pages() {
+#ifdef __linux__
+  if (sysconf(_SC_PAGESIZE) != static_cast<long>(kSmallPage)) return;  // with others a large page is another size, up to 512 MiB
+  std::string line;
+  for (std::ifstream maps("/proc/self/maps"); std::getline(maps, line);) {
+    unsigned long long begin = 0, end = 0, inode = 1;
+    char rights[5] = "";
+    if (std::sscanf(line.c_str(), "%llx-%llx %4s %*x %*s %llu", &begin, &end, rights, &inode) != 4) continue;
+    const bool is_stack = line.find('[') != std::string::npos && line.find("[heap]") == std::string::npos;
+    if (inode != 0 || std::string(rights) != "rw-p" || is_stack) continue;
+    const uintptr_t first = (begin + kLargePage - 1) & ~(kLargePage - 1), last = end & ~(kLargePage - 1);
+    // Each page by itself: where the system has no free one, the rest still gets what there is.
+    for (uintptr_t page = first; page < last; page += kLargePage) {
+      if (is_filled(page)) madvise(reinterpret_cast<void*>(page), kLargePage, kCollapse);
+    }
+  }
+#endif
+}
+
 LazyMemory::LazyMemory(size_t bytes) {
   if (bytes == 0) return;
   void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -51,6 +93,9 @@ LazyMemory::LazyMemory(size_t bytes) {
                                          " MiB of caches and activations; close other programs, or export the "
                                          "package with a smaller --max-context");
   }
+#ifdef MADV_NOHUGEPAGE
+  madvise(address, bytes, MADV_NOHUGEPAGE);  // a large page would make 2 MiB resident for one written byte
+#endif
   bytes_ = {static_cast<uint8_t*>(address), bytes};
 }
 

@@ -125,6 +125,7 @@ void Model::load(const ModelOptions& options) {
     program_->forward =
         std::make_unique<LoadedMethod>(program_->mapped->program(), file, "forward", &backends, options.tracer);
   }
+  use_large_pages();
   times_.method = now_ms() - start - times_.map;
   if (cache) cache->keep();
   const double before = now_ms();

@@ -10,7 +10,13 @@ def make_answer(*, threads: tuple[int, ...] = (1, 2), depths: tuple[int, ...] = 
         "model": {"path": "model.pte", "bytes": 1000, "max_context": 241, "chunk": 16, "vocab_size": 320},
         "weights_cache": "none",
         "load_ms": {"map": 1.5, "method": 20, "first_call": 3},
-        "memory": {"steady_bytes": 3 << 20, "peak_bytes": 4 << 20, "file_bytes": 1 << 20, "anonymous_bytes": 2 << 20},
+        "memory": {
+            "steady_bytes": 3 << 20,
+            "peak_bytes": 4 << 20,
+            "file_bytes": 1 << 20,
+            "anonymous_bytes": 2 << 20,
+            "large_page_bytes": 0,
+        },
         "results": [
             {
                 "threads": count,

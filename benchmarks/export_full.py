@@ -99,6 +99,8 @@ def main() -> None:
         "command": " ".join(["python -m benchmarks.export_full", *options]),
         "load_average": round(os.getloadavg()[0], 1),
     }
+    if given.work is not None:
+        given.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.work, prefix="export-full-") as folder:
         result |= measure(Path(folder), given.preset, options, given.checkpoint)
     text = json.dumps(result, indent=2) + "\n"

@@ -131,7 +131,7 @@ class CppRunner:
                 return
 
     def memory(self) -> dict[str, int]:
-        """Bytes that the child holds: `steady_bytes`, `peak_bytes`, `anonymous_bytes`, `file_bytes`, `large_page_bytes`."""
+        """Bytes that the child holds: `steady_bytes` and its parts (`memory_json` in runner/main.cpp)."""
         return self._ask({"do": "memory"})
 
     def reset(self) -> None:

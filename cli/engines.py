@@ -72,8 +72,8 @@ def _python(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterat
     sampler = Sampler(
         temperature=sampling.temperature, top_p=1.0 if sampling.top_p is None else sampling.top_p, seed=sampling.seed
     )
+    tokenizer = load_tokenizer(package.folder, spec)  # first: loading the program fills the memory that parsing frees
     runner = open_runner(package)
-    tokenizer = load_tokenizer(package.folder, spec)
     yield TokenEngine(tokenizer, runner, stop_ids=spec.stop_ids, sampler=sampler), in_use()
 
 

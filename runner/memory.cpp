@@ -66,9 +66,20 @@ void trim_heap() {
 #endif
 }
 
-void use_large_pages() {
+void use_large_pages(const void* begin, size_t bytes) {
 #ifdef __linux__
   if (sysconf(_SC_PAGESIZE) != static_cast<long>(kSmallPage)) return;  // with others a large page is another size, up to 512 MiB
+  const auto start = reinterpret_cast<uintptr_t>(begin);
+  const uintptr_t first = (start + kLargePage - 1) & ~(kLargePage - 1), last = (start + bytes) & ~(kLargePage - 1);
+  // Each page by itself: where the system has no free one, the rest still gets what there is.
+  for (uintptr_t page = first; page < last; page += kLargePage) {
+    if (is_filled(page)) madvise(reinterpret_cast<void*>(page), kLargePage, kCollapse);
+  }
+#endif
+}
+
+void use_large_pages() {
+#ifdef __linux__
   std::string line;
   for (std::ifstream maps("/proc/self/maps"); std::getline(maps, line);) {
     unsigned long long begin = 0, end = 0, inode = 1;
@@ -76,11 +87,7 @@ void use_large_pages() {
     if (std::sscanf(line.c_str(), "%llx-%llx %4s %*x %*s %llu", &begin, &end, rights, &inode) != 4) continue;
     const bool is_stack = line.find('[') != std::string::npos && line.find("[heap]") == std::string::npos;
     if (inode != 0 || std::string(rights) != "rw-p" || is_stack) continue;
-    const uintptr_t first = (begin + kLargePage - 1) & ~(kLargePage - 1), last = end & ~(kLargePage - 1);
-    // Each page by itself: where the system has no free one, the rest still gets what there is.
-    for (uintptr_t page = first; page < last; page += kLargePage) {
-      if (is_filled(page)) madvise(reinterpret_cast<void*>(page), kLargePage, kCollapse);
-    }
+    use_large_pages(reinterpret_cast<const void*>(static_cast<uintptr_t>(begin)), static_cast<size_t>(end - begin));
   }
 #endif
 }

@@ -28,6 +28,9 @@ void trim_heap();
 // reads all weights once, and with small pages the processor looks up 150,000 addresses on the way.
 void use_large_pages();
 
+// The same for one stretch of written memory.
+void use_large_pages(const void* begin, size_t bytes);
+
 // Zeroed memory that becomes resident page by page as it is written; a plain heap block would be written at once.
 class LazyMemory {
  public:

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "runner/memory.h"
 #include "runner/roofline_sum.h"
 
 namespace pocketlm {
@@ -94,6 +95,7 @@ double read_bandwidth(int threads) {
     std::fill_n(data + thread * part, part, uint64_t(thread) + 1);
     return 0;
   });
+  use_large_pages(data, kBytes);
   double best = 1e9;
   for (int pass = 0; pass < kPasses; ++pass) {
     for (int streams : {1, 2, 4}) {

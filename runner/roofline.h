@@ -11,9 +11,8 @@
 namespace pocketlm {
 
 // GB/s (10^9 bytes) at which `threads` threads together read a buffer far larger than the caches: the best of several
-// passes, in one, two and four streams a thread. The buffer comes from malloc, as a model's weights do, so what makes
-// pages large for them (GLIBC_TUNABLES=glibc.malloc.hugetlb=1) does it here. Holds 256 MiB while it runs, so ask
-// for a process's peak memory first.
+// passes, in one, two and four streams a thread. The buffer lies in large pages as far as Linux has them, as a model's
+// weights do. Holds 256 MiB while it runs, so ask for a process's peak memory first.
 double read_bandwidth(int threads);
 
 // Gop/s (10^9 multiplications and additions) of 8-bit integers summed in 32 bits, out of registers, by the widest

@@ -109,9 +109,6 @@ def _check(manifest: Manifest) -> None:
     config = manifest.model.config
     manifest_rules.check_model(manifest.model)
     manifest_rules.check_context(manifest.context, window=manifest.window, chunk=manifest.chunk, config=config)
-    manifest_rules.check_methods(
-        manifest.methods, runner_kind=manifest.runner.kind, chunk=manifest.chunk, vocab_size=config.vocab_size
-    )
     manifest_rules.check_cache(
         manifest.cache,
         context=manifest.context,
@@ -119,6 +116,13 @@ def _check(manifest: Manifest) -> None:
         chunk=manifest.chunk,
         runner_kind=manifest.runner.kind,
         config=config,
+    )
+    manifest_rules.check_methods(
+        manifest.methods,
+        runner_kind=manifest.runner.kind,
+        chunk=manifest.chunk,
+        config=config,
+        cache=manifest.cache,
     )
     manifest_rules.check_files(
         manifest.files, tokenizer=manifest.tokenizer, memory=manifest.memory, cache=manifest.cache

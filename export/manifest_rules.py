@@ -22,6 +22,7 @@ from export.manifest_parts import (
     Tokenizer,
     layer_kind,
 )
+from export.static_layout import static_methods
 from export.strict import fail, shown
 from model.config import ModelConfig
 
@@ -36,7 +37,9 @@ def check_model(model: Model) -> None:
         fail("model.parameters", f"is {model.parameters}, but model.config makes {expected}")
 
 
-def check_methods(methods: Mapping[str, Method], *, runner_kind: str, chunk: int, vocab_size: int) -> None:
+def check_methods(
+    methods: Mapping[str, Method], *, runner_kind: str, chunk: int, config: ModelConfig, cache: Cache
+) -> None:
     if "forward" not in methods:
         fail("methods", "has no 'forward'")
     for name, method in methods.items():
@@ -46,9 +49,9 @@ def check_methods(methods: Mapping[str, Method], *, runner_kind: str, chunk: int
             for i, tensor in enumerate(tensors):
                 _check_dynamic(f"{path}[{i}].dynamic", tensor, allowed=runner_kind == "text-llm")
     if runner_kind == "text-llm":
-        _check_text_forward(methods, chunk=chunk, vocab_size=vocab_size)
-    elif extra := sorted(set(methods) - {"forward", "prefill"}):
-        fail(f"methods.{extra[0]}", "is unknown to a static-kv runner; allowed: forward, prefill")
+        _check_text_forward(methods, chunk=chunk, vocab_size=config.vocab_size)
+    else:
+        _check_static_methods(methods, chunk=chunk, config=config, cache=cache)
 
 
 def _check_dynamic(path: str, tensor: TensorSpec, *, allowed: bool) -> None:
@@ -87,6 +90,33 @@ def _check_text_forward(methods: Mapping[str, Method], *, chunk: int, vocab_size
             dynamic = (1,) if name == "tokens" and chunk > 1 else ()
             if tensor.dynamic != dynamic:
                 fail(f"{path}.dynamic", f"is {list(tensor.dynamic)}; it must be {list(dynamic)}")
+
+
+def _check_static_methods(methods: Mapping[str, Method], *, chunk: int, config: ModelConfig, cache: Cache) -> None:
+    """The loop fills every tensor by its name, in calling order, so each must be the one that the layout makes."""
+    if extra := sorted(set(methods) - {"forward", "prefill"}):
+        fail(f"methods.{extra[0]}", "is unknown to a static-kv runner; allowed: forward, prefill")
+    expected = static_methods(config, cache.layers, chunk=chunk, methods="two" if "prefill" in methods else "one")
+    for name in methods:
+        if name not in expected:
+            fail(f"methods.{name}", f"is there, but with a chunk of {chunk} forward takes every prompt")
+        for side in ("inputs", "outputs"):
+            found, wanted = (getattr(method, side) for method in (methods[name], expected[name]))
+            path = f"methods.{name}.{side}"
+            for i, (tensor, spec) in enumerate(zip(found, wanted, strict=False)):
+                for field in ("name", "dtype", "shape"):
+                    value, right = (getattr(each, field) for each in (tensor, spec))
+                    if value != right:
+                        fail(
+                            f"{path}[{i}].{field}",
+                            f"is {_plain(value)}; model, caches and chunk make it {_plain(right)}",
+                        )
+            if len(found) != len(wanted):
+                fail(path, f"has {len(found)} tensors; model, caches and chunk make it {len(wanted)}")
+
+
+def _plain(value: str | tuple[int, ...]) -> str:
+    return repr(value) if isinstance(value, str) else str(list(value))
 
 
 def check_context(context: Context, *, window: int | None, chunk: int, config: ModelConfig) -> None:
@@ -133,12 +163,16 @@ def check_cache(
 
 
 def _check_slots(path: str, layer: CacheLayer, *, context: Context, chunk: int, runner_kind: str) -> None:
-    if not layer.ring:
+    if runner_kind == "static-kv":  # the loop attends over cache and new tokens, then writes
+        if layer.dtype != "float16":
+            fail(f"{path}.dtype", f"is {layer.dtype}; a static-kv loop keeps float16")
+        if layer.slots != layer.window:
+            fail(f"{path}.slots", f"is {layer.slots}; a cache of a static-kv loop has {layer.window}, its window")
+        if chunk > layer.slots:
+            fail("chunk", f"is {chunk}, but layer {layer.layer} has {layer.slots} slots: a chunk must fit a cache")
+    elif not layer.ring:
         if layer.slots < context.tokens:
             fail(f"{path}.slots", f"is {layer.slots}; without a ring it takes {context.tokens}, one per position")
-    elif runner_kind == "static-kv":  # the loop attends over cache and new tokens, then writes
-        if layer.slots < layer.window:
-            fail(f"{path}.slots", f"is {layer.slots}; the ring needs at least {layer.window}, its window")
     elif layer.slots < layer.window + chunk - 1:
         fail(
             f"{path}.slots",

@@ -187,27 +187,30 @@ def bounded() -> dict[str, Any]:
 
 
 def static_kv() -> dict[str, Any]:
-    """Caches as inputs and outputs, two methods: what a CoreML package will say."""
+    """Caches as inputs and outputs, two methods: what a CoreML package says."""
     data = endless()
     data["target"] = "coreml-ane"
     data["runner"] = {"kind": "static-kv", "min_runtime": "1.5.1"}
-    data["methods"] = {
-        name: {
-            "inputs": [
-                {"name": "tokens", "dtype": "int32", "shape": [1, length], "dynamic": []},
-                {"name": "k_cache_0", "dtype": "float16", "shape": [1, 16, 2, 16], "dynamic": []},
-            ],
-            "outputs": [
-                {"name": "logits", "dtype": "float16", "shape": [1, 96], "dynamic": []},
-                {"name": "k_new_0", "dtype": "float16", "shape": [1, length, 2, 16], "dynamic": []},
-            ],
-        }
-        for name, length in (("prefill", 8), ("forward", 1))
-    }
     for layer, slots in zip(data["cache"]["layers"], (16, 16, 64), strict=True):
         layer |= {"slots": slots, "dtype": "float16", "bytes": slots * 128}
     data["cache"]["bytes"] = data["memory"]["cache_bytes"] = 12_288
+    data["methods"] = {name: _static_method(data["cache"]["layers"], n) for name, n in (("prefill", 8), ("forward", 1))}
     return data
+
+
+def _static_method(layers: list[dict[str, Any]], length: int) -> dict[str, Any]:
+    """Written out once more, so that export/static_layout.py is held against something."""
+    inputs: list[tuple[str, str, list[int]]] = [("tokens", "int32", [1, length]), ("last", "float16", [1, length])]
+    inputs += [("cos", "float16", [length, 8]), ("sin", "float16", [length, 8])]
+    inputs += [("mask_local", "float16", [length, 16 + length]), ("mask_global", "float16", [length, 64 + length])]
+    outputs = [("logits", "float16", [1, 96])]
+    for i, layer in enumerate(layers):
+        inputs += [(f"{side}_cache_{i}", "float16", [1, 2, layer["slots"], 16]) for side in "kv"]
+        outputs += [(f"{side}_new_{i}", "float16", [1, 2, length, 16]) for side in "kv"]
+    return {
+        side: [{"name": name, "dtype": dtype, "shape": shape, "dynamic": []} for name, dtype, shape in tensors]
+        for side, tensors in (("inputs", inputs), ("outputs", outputs))
+    }
 
 
 GOOD = {"endless": endless, "bounded": bounded, "static-kv": static_kv}
@@ -215,16 +218,17 @@ GOOD = {"endless": endless, "bounded": bounded, "static-kv": static_kv}
 
 @dataclass(frozen=True, kw_only=True)
 class Bad:
-    """One edit of `endless()` and what the message must hold."""
+    """One edit of a good manifest and what the message must hold."""
 
     name: str
     at: tuple[str | int, ...]
     value: Any
     says: str
     by_schema: bool = False  # whether the JSON Schema alone can tell
+    base: str = "endless"
 
     def manifest(self) -> dict[str, Any]:
-        data = copy.deepcopy(endless())
+        data = copy.deepcopy(GOOD[self.base]())
         place: Any = data
         for step in self.at[:-1]:
             place = place[step]
@@ -235,9 +239,13 @@ class Bad:
         return data
 
 
-def _bad(name: str, at: str, value: Any, says: str, by_schema: bool = False) -> Bad:
+def _bad(name: str, at: str, value: Any, says: str, by_schema: bool = False, base: str = "endless") -> Bad:
     steps = tuple(int(step) if step.isdigit() else step for step in at.split("/"))
-    return Bad(name=name, at=steps, value=value, says=says, by_schema=by_schema)
+    return Bad(name=name, at=steps, value=value, says=says, by_schema=by_schema, base=base)
+
+
+def _bad_static(name: str, at: str, value: Any, says: str) -> Bad:
+    return _bad(name, at, value, says, base="static-kv")
 
 
 _HASH = "64 lower-case hexadecimal digits"
@@ -407,4 +415,56 @@ BAD_RULES = [
     _bad("a path in the command", "origin/command", "export /home/me", "origin.command holds a path"),
 ]
 
-BAD = BAD_FIELDS + BAD_RULES
+_FORWARD = static_kv()["methods"]["forward"]
+
+BAD_STATIC = [
+    _bad_static("static: another method", "methods/warm", _FORWARD, "methods.warm is unknown to a static-kv runner"),
+    _bad_static(
+        "static: a dynamic length",
+        "methods/prefill/inputs/0/dynamic",
+        [1],
+        "methods.prefill.inputs[0].dynamic is not empty",
+    ),
+    _bad_static(
+        "static: prefill of one token", "methods/prefill", _FORWARD, "methods.prefill.inputs[0].shape is [1, 1]"
+    ),
+    _bad_static(
+        "static: one method of one token",
+        "methods",
+        {"forward": _FORWARD},
+        "methods.forward.inputs[0].shape is [1, 1]; model, caches and chunk make it [1, 8]",
+    ),
+    _bad_static(
+        "static: two inputs in another order",
+        "methods/forward/inputs",
+        [*_FORWARD["inputs"][:6], _FORWARD["inputs"][7], _FORWARD["inputs"][6], *_FORWARD["inputs"][8:]],
+        "methods.forward.inputs[6].name is 'v_cache_0'; model, caches and chunk make it 'k_cache_0'",
+    ),
+    _bad_static(
+        "static: an input too few",
+        "methods/forward/inputs",
+        _FORWARD["inputs"][:-1],
+        "methods.forward.inputs has 11 tensors; model, caches and chunk make it 12",
+    ),
+    _bad_static(
+        "static: a cache in float32",
+        "methods/forward/outputs/1/dtype",
+        "float32",
+        "methods.forward.outputs[1].dtype is 'float32'; model, caches and chunk make it 'float16'",
+    ),
+    _bad_static(
+        "static: a mask without its new tokens",
+        "methods/forward/inputs/4/shape",
+        [1, 16],
+        "methods.forward.inputs[4].shape is [1, 16]; model, caches and chunk make it [1, 17]",
+    ),
+    _bad_static(
+        "static: INT8 caches", "cache/layers/1/dtype", "int8", "cache.layers[1].dtype is int8; a static-kv loop"
+    ),
+    _bad_static(
+        "static: a ring longer than its window", "cache/layers/0/slots", 23, "cache.layers[0].slots is 23; a cache of a"
+    ),
+    _bad_static("static: a chunk longer than a ring", "chunk", 17, "chunk is 17, but layer 0 has 16 slots"),
+]
+
+BAD = BAD_FIELDS + BAD_RULES + BAD_STATIC

@@ -50,7 +50,7 @@ def manifest_cases() -> list[Case]:
         cases.append(
             {
                 "name": f"bad: {bad.name}",
-                "base": "endless",
+                "base": bad.base,
                 "edit": edit,
                 "expected": _verdict(answer(parse_manifest, bad.manifest())),
             }

@@ -86,8 +86,8 @@ PEERS = (
         title="export_llm 8da4w, int8 KV, stock kernels in Python",
         kind="pte",
         model="int8-kv.pte",
-        deepest=128,
-        longest=128,
+        deepest=2048,
+        longest=512,
     ),
 )
 

@@ -9,6 +9,7 @@ import click
 from cli.report import Result, scheme_lines, size, tree_bytes
 
 if TYPE_CHECKING:
+    from export.static_layout import Methods
     from quant.ptq import Summary
 
 
@@ -104,6 +105,8 @@ def export_job(
     max_context: int | None,
     prefill_chunk: int | None,
     bounded: bool,
+    methods: "Methods | None" = None,
+    allow_lint: tuple[str, ...] = (),
     zipped: bool,
     overwrite: bool,
     dry_run: bool,
@@ -119,6 +122,8 @@ def export_job(
             max_context=max_context,
             prefill_chunk=prefill_chunk,
             bounded=bounded,
+            methods=methods,
+            allow_lint=allow_lint,
             zipped=zipped,
             overwrite=overwrite,
         )
@@ -131,6 +136,8 @@ def export_job(
         max_context=max_context,
         prefill_chunk=prefill_chunk,
         bounded=bounded,
+        methods=methods,
+        allow_lint=allow_lint,
         zipped=zipped,
         overwrite=overwrite,
     )

@@ -11,6 +11,7 @@ from cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from export.inspect import Report
+    from export.static_layout import Methods
 
 
 def _targets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -25,7 +26,8 @@ def _targets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> t
     short_help="Quantized checkpoint to package.",
     example=(
         "pocketlm export quantized/ package/ --target xnnpack\n"
-        "pocketlm export quantized/ package.zip --zip --max-context 4096"
+        "pocketlm export quantized/ package.zip --zip --max-context 4096\n"
+        "pocketlm export quantized/ packages/ --target xnnpack,coreml-gpu"
     ),
 )
 @click.argument("checkpoint", type=PATH)
@@ -44,13 +46,24 @@ def _targets(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> t
     "--max-context",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Positions that global layers look back over (default: the target's, 8192 for xnnpack).",
+    help="Positions that global layers look back over (default: the target's, 8192 for xnnpack, 2048 for coreml-*).",
 )
 @click.option(
     "--prefill-chunk",
     type=click.IntRange(min=1),
     metavar="T",
-    help="Most tokens of one step (default: the target's, 128 for xnnpack).",
+    help="Most tokens of one step (default: the target's, 128 for xnnpack, 64 for coreml-*).",
+)
+@click.option(
+    "--methods",
+    type=click.Choice(["two", "one"]),
+    help="coreml-ane, coreml-gpu: a prefill beside the decode step (two, the default), or one method for both.",
+)
+@click.option(
+    "--allow-lint",
+    multiple=True,
+    metavar="RULE",
+    help="coreml-ane: export although the Neural Engine's lint finds this; repeat it for several rules.",
 )
 @click.option("--bounded", is_flag=True, help="Full caches that end at N, not an endless window over the last N.")
 @click.option("--zip", "zipped", is_flag=True, help="Write one file instead of a folder.")
@@ -65,6 +78,8 @@ def export(
     max_context: int | None,
     prefill_chunk: int | None,
     bounded: bool,
+    methods: "Methods | None",
+    allow_lint: tuple[str, ...],
     zipped: bool,
     overwrite: bool,
     dry_run: bool,
@@ -83,6 +98,8 @@ def export(
         max_context=max_context,
         prefill_chunk=prefill_chunk,
         bounded=bounded,
+        methods=methods,
+        allow_lint=allow_lint,
         zipped=zipped,
         overwrite=overwrite,
         dry_run=dry_run,

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cli.report import Result, size
-from export.plan import ExportPlan
-from export.plan import plan_export as resolve
+from export.plan import ExportPlan, plan_targets
+from export.static_layout import Methods
 from export.target import PACKAGE_NAMES, find_target
 from model.checkpoint import WEIGHTS_FILE, companions, open_tensors, read_info
 from model.checkpoint_info import CheckpointInfo
@@ -62,6 +62,8 @@ def plan_packages(
     max_context: int | None,
     prefill_chunk: int | None,
     bounded: bool,
+    methods: Methods | None = None,
+    allow_lint: tuple[str, ...] = (),
     zipped: bool,
     overwrite: bool,
 ) -> Result:
@@ -74,9 +76,18 @@ def plan_packages(
     companions(checkpoint, info)
     data: dict[str, Any] = {"dry_run": True, "packages": []}
     lines = []
-    for target in known:
+    plans = plan_targets(
+        info,
+        known,
+        max_context=max_context,
+        prefill_chunk=prefill_chunk,
+        bounded=bounded,
+        methods=methods,
+        allow_lint=allow_lint,
+    )
+    for plan in plans:
+        target = plan.target
         where = out if len(known) == 1 else out / f"{target.name}{'.zip' if zipped else ''}"
-        plan = resolve(info, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
         package = _package(checkpoint, info, plan)
         data["packages"].append(package | {"output": str(where), "zip": zipped})
         lines += [
@@ -96,6 +107,8 @@ def _package(checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> dict[s
         "target": plan.target.name,
         "recipe": info.quantization.recipe,
         "chunk": plan.chunk,
+        "methods": plan.methods,
+        "compute_unit": plan.compute_unit,
         "context": {"kind": plan.context.kind, "tokens": plan.context.tokens},
         "files": ["manifest.json", "model.pte", *tokenizer, *info.licences],
         "weight_bytes": (checkpoint / WEIGHTS_FILE).stat().st_size,

@@ -1,35 +1,29 @@
 """Checkpoint to package: plan, lower, check the written file, measure its golden prompt, write the package."""
 
-import gc
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export import checks
 from export.checkpoint_weights import open_weights
 from export.describe import describe, template_note
-from export.golden import measure_golden
-from export.integers import Layer, compare_integers
+from export.golden import UNMEASURED, measure_golden
+from export.integers import Layer
+from export.manifest import Manifest
 from export.manifest_parts import Golden
 from export.package import Source, write_package
-from export.plan import ExportPlan, plan_export
-from export.program import Program
+from export.plan import ExportPlan, plan_targets
 from export.pte import read_pte
-from export.runner import PteRunner
-from export.target import PACKAGE_NAMES, find_target
-from export.xnnpack import lower, write_pte
+from export.static_layout import Methods
+from export.target import COREML, PACKAGE_NAMES, find_target
 from model.checkpoint import companions, open_tensors, read_info
 from model.checkpoint_info import CheckpointInfo
 from model.errors import GateError
 from model.files import atomic_output, check_target, working_folder
 from model.tokenizer import TokenizerSpec, load_tokenizer
 from model.tokenizer_parity import check_cpp_agreement
-from quant.checkpoint import build_model
 from quant.plan import read_plan
-from quant.recipe import find_recipe
 
 _log = logging.getLogger("pocketlm")
 
@@ -89,10 +83,16 @@ def export_package(
     max_context: int | None = None,
     prefill_chunk: int | None = None,
     bounded: bool = False,
+    methods: Methods | None = None,
+    allow_lint: tuple[str, ...] = (),
     zipped: bool = False,
     overwrite: bool = False,
 ) -> ExportSummary:
     """Lowers a quantized checkpoint into one package a target; several go to `out`/<target>/.
+
+    Args:
+        methods: of static-kv targets: "two", a prefill beside the decode step, or "one" for both.
+        allow_lint: rules of the Neural Engine's lint whose findings do not fail the export.
 
     Raises:
         ValueError: the checkpoint is not quantized, has no tokenizer, or the options do not fit it.
@@ -105,10 +105,15 @@ def export_package(
     check_target(out, overwrite=overwrite, source=checkpoint, parts=parts)
     open_tensors(checkpoint)
     companions(checkpoint, info)
-    plans = [
-        plan_export(info, target, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
-        for target in known
-    ]
+    plans = plan_targets(
+        info,
+        known,
+        max_context=max_context,
+        prefill_chunk=prefill_chunk,
+        bounded=bounded,
+        methods=methods,
+        allow_lint=allow_lint,
+    )
     _check_tokenizer(checkpoint, info.tokenizer, info.config.vocab_size)
     if len(plans) == 1:
         return ExportSummary(packages=(_export_one(checkpoint, info, plans[0], out, out, zipped, overwrite),))
@@ -162,16 +167,16 @@ def _export_one(
         pte = read_pte(program)
         _log.info("checking codes, scales, delegates and caches in the written file")
         check_program(program, checkpoint, plan)
-        _log.info("running the golden prompt on the written file")
-        golden = _golden(program, checkpoint, info.tokenizer, plan)
         manifest = describe(
             checkpoint,
             info,
             plan,
-            golden=golden,
+            golden=UNMEASURED,
             program_bytes=len(pte.data),
-            planned_bytes=sum(pte.method().buffer_sizes),
+            planned_bytes=sum(sum(pte.method(name).buffer_sizes) for name in method_names(plan)),
         )
+        _log.info("running the golden prompt on the written file")
+        manifest = replace(manifest, golden=_golden(program, checkpoint, info.tokenizer, plan, manifest))
         files: dict[str, Source] = {"model.pte": Source(role="program", content=program)}
         files[info.tokenizer.file] = Source(role="tokenizer", content=checkpoint / info.tokenizer.file)
         files |= {name: Source(role="licence", content=checkpoint / name) for name in info.licences}
@@ -186,53 +191,27 @@ def _export_one(
             parameters=info.config.num_parameters,
             program_bytes=len(pte.data),
             cache_bytes=plan.cache.bytes,
-            delegates=len(pte.method().delegates),
-            golden_compared=golden.compared,
-            golden_steps=len(golden.ids),
-            noise_floor=golden.noise_floor,
+            delegates=sum(len(pte.method(name).delegates) for name in method_names(plan)),
+            golden_compared=manifest.golden.compared,
+            golden_steps=len(manifest.golden.ids),
+            noise_floor=manifest.golden.noise_floor,
             seconds=round(time.monotonic() - started, 1),
             can_chat=completion is None,
             notes=tuple(notes),
         )
 
 
+def method_names(plan: ExportPlan) -> tuple[str, ...]:
+    """The methods that the plan's program has."""
+    return ("forward", "prefill") if plan.methods == "two" and plan.chunk > 1 else ("forward",)
+
+
 def _lower_to(program: Path, checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> None:
-    assert info.tokenizer is not None
-    saved = write_pte(lower(_program(checkpoint, info, plan), _constant_methods(info, info.tokenizer, plan)), program)
-    gc.collect()  # the compiler's graphs are circles that hold weights; the golden prompt needs the room
-    _log.info("%s: %d bytes, %d saved by storing each table once", program.name, program.stat().st_size, saved)
-
-
-def _program(checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> Program:
-    """The module to lower; whoever is given it holds the only reference to a model of a byte a weight."""
-    assert info.quantization is not None
-    _log.info("building the integer model")
-    return Program(
-        build_model(checkpoint).requires_grad_(False),
-        context=plan.context.tokens,
-        chunk=plan.chunk,
-        bounded=plan.is_bounded,
-        cache_dtype=find_recipe(info.quantization.recipe).cache,
-    )
-
-
-def _constant_methods(
-    info: CheckpointInfo, tokenizer: TokenizerSpec, plan: ExportPlan
-) -> Mapping[str, int | bool | list[int]]:
-    """What the phones' runner asks a program for (executorch/extension/llm/runner/llm_runner_helper.cpp, 1.5.1)."""
-    methods: dict[str, int | bool | list[int]] = {
-        "get_max_seq_len": plan.chunk,
-        "get_max_context_len": plan.context.tokens,
-        "get_vocab_size": info.config.vocab_size,
-        "use_kv_cache": True,
-        "use_sdpa_with_kv_cache": True,
-        "enable_dynamic_shape": plan.chunk > 1,
-    }
-    if tokenizer.bos_id is not None:
-        methods["get_bos_id"] = tokenizer.bos_id
-    if tokenizer.stop_ids:
-        methods["get_eos_ids"] = list(tokenizer.stop_ids)
-    return methods
+    if plan.target.backend == COREML:
+        from export.export_coreml import lower_to
+    else:
+        from export.export_xnnpack import lower_to
+    lower_to(program, checkpoint, info, plan)
 
 
 def check_program(program: Path, checkpoint: Path, plan: ExportPlan) -> None:
@@ -241,18 +220,14 @@ def check_program(program: Path, checkpoint: Path, plan: ExportPlan) -> None:
     Raises:
         GateError: a check failed; the message names the first problem and counts the others.
     """
-    pte = read_pte(program)
-    method = pte.method()
-    problems = [
-        *checks.undelegated_products(method),
-        *checks.cache_copies(method),
-        *checks.stale_branch_results(method),
-        *checks.cache_bytes_differ(method, plan.cache.bytes),
-        *compare_integers(pte, expected_weights(checkpoint)),
-    ]
-    if problems:
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-        raise GateError(f"the lowered program failed its check: {problems[0]}{more}")
+    if plan.target.backend == COREML:
+        from export.export_coreml import problems
+    else:
+        from export.export_xnnpack import problems
+    found = problems(program, checkpoint, plan)
+    if found:
+        more = f" (and {len(found) - 1} more problems)" if len(found) > 1 else ""
+        raise GateError(f"the lowered program failed its check: {found[0]}{more}")
 
 
 def expected_weights(checkpoint: Path) -> list[Layer]:
@@ -260,7 +235,14 @@ def expected_weights(checkpoint: Path) -> list[Layer]:
     return open_weights(checkpoint).layers()
 
 
-def _golden(program: Path, checkpoint: Path, spec: TokenizerSpec, plan: ExportPlan) -> Golden:
-    runner = PteRunner(program, chunk=plan.chunk, context=plan.context, kernels="stock")  # as phones have them
+def _golden(program: Path, checkpoint: Path, spec: TokenizerSpec, plan: ExportPlan, manifest: Manifest) -> Golden:
     room = plan.context.tokens if plan.is_bounded else None
-    return measure_golden(runner, load_tokenizer(checkpoint, spec), spec, room=room)
+    tokenizer = load_tokenizer(checkpoint, spec)
+    if plan.target.backend == COREML:
+        from export.export_coreml import runner
+
+        exact = runner(program, manifest, "fp32")
+        return measure_golden(runner(program, manifest), tokenizer, spec, room=room, exact=exact)
+    from export.export_xnnpack import golden_runner
+
+    return measure_golden(golden_runner(program, plan), tokenizer, spec, room=room)

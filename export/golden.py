@@ -12,7 +12,7 @@ from torch import Tensor
 
 from export.manifest_parts import Golden
 from export.manifest_rules import MIN_GOLDEN_STEPS
-from export.runner import PteRunner
+from export.runner import LogitsRunner
 from model.errors import GateError
 from model.tokenizer import TokenizerSpec
 from model.tokenizer_readers import Tokenizer
@@ -21,6 +21,7 @@ PROMPTS = ("Once upon a time", "def read_json(path):", "The capital of France is
 STEPS = 32  # most ids that are kept
 _CHUNKED = tuple(range(0, STEPS, 2))  # after so many new ids the prefix is run again as one prefill; flips are rare
 _RELATIVE_FLOOR = 1e-5  # of max(1, max |logit|): float32's own noise, docs/numerics.md
+UNMEASURED = Golden(prompt="?", prompt_ids=(0,), ids=(0,), text="", margins=(0.0,), noise_floor=0.0, compared=0)
 _DIGITS = 4  # margins are rounded: enough to compare, and less to differ between machines
 
 
@@ -40,12 +41,13 @@ class _Greedy:
 
 
 def measure_golden(
-    runner: PteRunner,
+    runner: LogitsRunner,
     tokenizer: Tokenizer,
     spec: TokenizerSpec,
     *,
     room: int | None,
     prompts: Sequence[str] = PROMPTS,
+    exact: LogitsRunner | None = None,
 ) -> Golden:
     """Generates greedily and measures every step's margin and the noise floor.
 
@@ -55,6 +57,8 @@ def measure_golden(
     Args:
         runner: over the exported file; its cache is overwritten.
         room: positions of a bounded context, None for an endless one.
+        exact: the same program in a wider arithmetic than its processor's; how far its logits lie from the runner's is
+            noise as well, for another processor rounds elsewhere.
 
     Raises:
         ValueError: a bounded context is too short for the first prompt and 16 new tokens.
@@ -65,7 +69,7 @@ def measure_golden(
         prompt_ids = tokenizer.encode(prompt, first=True)
         if room is not None and tried and room < len(prompt_ids) + MIN_GOLDEN_STEPS - 1:
             continue
-        tried.append(_greedy(runner, prompt, prompt_ids, spec, room))
+        tried.append(_greedy(runner, prompt, prompt_ids, spec, room, exact))
         floor = max(greedy.noise for greedy in tried)
         if tried[-1].compared(floor) == len(tried[-1].ids):
             break
@@ -83,7 +87,14 @@ def measure_golden(
     )
 
 
-def _greedy(runner: PteRunner, prompt: str, prompt_ids: list[int], spec: TokenizerSpec, room: int | None) -> _Greedy:
+def _greedy(
+    runner: LogitsRunner,
+    prompt: str,
+    prompt_ids: list[int],
+    spec: TokenizerSpec,
+    room: int | None,
+    exact: LogitsRunner | None,
+) -> _Greedy:
     if room is not None and room < len(prompt_ids):
         raise ValueError(_too_short(room, len(prompt_ids)))
     steps = STEPS if room is None else min(STEPS, room - len(prompt_ids) + 1)
@@ -108,11 +119,11 @@ def _greedy(runner: PteRunner, prompt: str, prompt_ids: list[int], spec: Tokeniz
         prompt_ids=prompt_ids,
         ids=ids,
         margins=[_rounded(float(top[0] - top[1])) for top in (row.topk(2).values for row in rows)],
-        noise=_noise_floor(runner, prompt_ids, ids, rows),
+        noise=_noise_floor(runner, prompt_ids, ids, rows, exact),
     )
 
 
-def repeat_golden(runner: PteRunner, golden: Golden) -> int:
+def repeat_golden(runner: LogitsRunner, golden: Golden) -> int:
     """Generates the golden prompt again.
 
     Args:
@@ -144,20 +155,27 @@ def _too_short(room: int | None, prompt: int) -> str:
     )
 
 
-def _one_by_one(runner: PteRunner, ids: list[int]) -> Tensor:
+def _one_by_one(runner: LogitsRunner, ids: list[int]) -> Tensor:
     logits = torch.empty(0)
     for position, token in enumerate(ids):
         logits = runner.logits([token], position)
     return logits
 
 
-def _noise_floor(runner: PteRunner, prompt_ids: list[int], ids: list[int], rows: list[Tensor]) -> float:
+def _noise_floor(
+    runner: LogitsRunner, prompt_ids: list[int], ids: list[int], rows: list[Tensor], exact: LogitsRunner | None
+) -> float:
     """Twice the largest difference (a margin is a difference of two logits), at least float32's own."""
     largest = _RELATIVE_FLOOR * max(1.0, max(float(row.abs().max()) for row in rows))
     for count in _CHUNKED:
         if count < len(rows):
             again = runner.logits([*prompt_ids, *ids[:count]], 0)
             largest = max(largest, float((again - rows[count]).abs().max()))
+    if exact is not None:
+        pending, at = prompt_ids, 0
+        for row, token in zip(rows, ids, strict=True):
+            largest = max(largest, float((exact.logits(pending, at) - row).abs().max()))
+            pending, at = [token], at + len(pending)
     return _rounded(2 * largest, up=True)
 
 

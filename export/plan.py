@@ -1,12 +1,22 @@
 """What an export will make, decided before any work: context, chunk and every layer's cache. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chat.window import Context
 from export.manifest_parts import Cache, CacheLayer
-from export.target import TARGETS, Target
+from export.plan_coreml import (
+    check_context,
+    check_lint_rules,
+    check_unit,
+    coreml_layer,
+    resolve_methods,
+    stateful_chunk,
+    static_chunk,
+)
+from export.static_layout import Methods
+from export.target import COREML, TARGETS, ComputeUnit, Target
 from model.cache_shape import layer_cache
 from model.checkpoint import list_names
 from model.checkpoint_info import CheckpointInfo
@@ -30,6 +40,9 @@ class ExportPlan:
     window: int | None  # of local layers; None without any
     cache: Cache
     notes: tuple[str, ...]  # what the user should know of how the options were resolved
+    methods: Methods | None = None  # of a static-kv package
+    compute_unit: ComputeUnit | None = None  # for Core ML
+    allow_lint: tuple[str, ...] = ()  # rules of the Neural Engine's lint that may be broken
 
     @property
     def is_bounded(self) -> bool:
@@ -47,11 +60,50 @@ class ExportPlan:
             "--prefill-chunk",
             str(self.chunk),
         ]
+        words += ["--methods", self.methods] if self.methods else []
+        words += [word for rule in self.allow_lint for word in ("--allow-lint", rule)]
         return " ".join(words + (["--bounded"] if self.is_bounded else []))
 
 
+def plan_targets(
+    info: CheckpointInfo,
+    targets: Sequence[Target],
+    *,
+    max_context: int | None,
+    prefill_chunk: int | None,
+    bounded: bool,
+    methods: Methods | None = None,
+    allow_lint: tuple[str, ...] = (),
+) -> list[ExportPlan]:
+    """What one call makes for several targets; `methods` and `allow_lint` go to those that they say something of.
+
+    Raises:
+        ValueError: as `plan_export`; an option that says nothing of any target.
+    """
+    check_lint_rules(targets, allow_lint)
+    some_static = any(target.is_static for target in targets)
+    plans = [
+        plan_export(
+            info,
+            target,
+            max_context=max_context,
+            prefill_chunk=prefill_chunk,
+            bounded=bounded,
+            methods=methods if target.is_static or not some_static else None,
+        )
+        for target in targets
+    ]
+    return [replace(plan, allow_lint=allow_lint if plan.target.has_lint else ()) for plan in plans]
+
+
 def plan_export(
-    info: CheckpointInfo, target: Target, *, max_context: int | None, prefill_chunk: int | None, bounded: bool
+    info: CheckpointInfo,
+    target: Target,
+    *,
+    max_context: int | None,
+    prefill_chunk: int | None,
+    bounded: bool,
+    methods: Methods | None = None,
 ) -> ExportPlan:
     """What one target's export will make; also behind `--dry-run`.
 
@@ -60,28 +112,29 @@ def plan_export(
     """
     assert info.quantization is not None  # callers have read the plan
     recipe = find_recipe(info.quantization.recipe)
-    _check_holds(target, recipe.name, {name: layer["scheme"] for name, layer in info.quantization.layers.items()})
-    return plan_package(
+    schemes = {name: layer["scheme"] for name, layer in info.quantization.layers.items()}
+    _check_holds(target, recipe.name, schemes)
+    check_unit(target, recipe.name, schemes)
+    plan = plan_package(
         info.config,
         target,
         max_context=max_context,
         prefill_chunk=prefill_chunk,
         bounded=bounded,
         cache_dtype=recipe.cache,
+        methods=methods,
     )
+    notes = plan.notes + ((target.notes[recipe.name],) if recipe.name in target.notes else ())
+    return replace(plan, notes=notes, compute_unit=target.compute_units.get(recipe.name))
 
 
 def _check_holds(target: Target, recipe: str, schemes: Mapping[str, str]) -> None:
     if recipe not in target.recipes:
-        others = [name for name, other in TARGETS.items() if recipe in other.recipes]
-        elsewhere = (
-            f"export to {' or '.join(others)}, which holds it"
-            if others
-            else "no target holds it yet (CoreML is to come)"
-        )
+        others = " or ".join(name for name, other in TARGETS.items() if recipe in other.recipes)
+        because = f", because {target.refusals[recipe]}" if recipe in target.refusals else ""
         raise ValueError(
-            f"target {target.name} cannot hold the recipe {recipe}; it holds {', '.join(target.recipes)}: "
-            f"quantize again with one of them; {elsewhere}"
+            f"target {target.name} cannot hold the recipe {recipe}{because}; it holds {', '.join(target.recipes)}: "
+            f"quantize again with one of them, or export to {others}, which holds {recipe}"
         )
     odd = [name for name, scheme in schemes.items() if scheme not in target.schemes]
     if odd:
@@ -99,26 +152,32 @@ def plan_package(
     prefill_chunk: int | None,
     bounded: bool,
     cache_dtype: str,
+    methods: Methods | None = None,
 ) -> ExportPlan:
     """Resolves the options against the model.
 
     Without --max-context an endless package keeps the target's default, at most what the model was trained for; a
-    bounded one keeps all that the model was trained for.
+    bounded one keeps all that the model was trained for, but for Core ML, whose caches are copied at each call.
 
     Args:
-        cache_dtype: "float" or "int8", from the recipe.
+        cache_dtype: "float" or "int8", from the recipe; Core ML's caches are float16 whatever it says.
+        methods: of a static-kv target; None means its default.
 
     Raises:
-        ValueError: a number below 1, or a chunk that does not fit the context.
+        ValueError: a number below 1, a chunk that does not fit context or window, a context over the target's limits,
+            or options that the target's runner has no use for.
     """
+    bounded = bounded or target.is_bounded
+    methods = resolve_methods(target, methods)
     for name, value in (("--max-context", max_context), ("--prefill-chunk", prefill_chunk)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1 token")
     notes = []
     context = max_context
     if context is None:
-        context = config.max_context if bounded else min(target.default_context, config.max_context)
-        if not bounded and context < target.default_context:
+        takes_all = bounded and target.backend != COREML
+        context = config.max_context if takes_all else min(target.default_context, config.max_context)
+        if not takes_all and context < target.default_context:
             notes.append(f"context is {context} tokens, all that the model was trained for (--max-context changes it)")
     elif context > config.max_context:
         notes.append(
@@ -126,11 +185,18 @@ def plan_package(
             "what it writes past them is untested"
         )
     chunk = _resolve_chunk(prefill_chunk, target, context, bounded=bounded)
+    if methods is not None:
+        chunk = static_chunk(config, target, prefill_chunk and chunk, context=context, methods=methods)
+    check_context(target, context, chunk)
     layers = tuple(
-        _cache_layer(config, layer, context=context, chunk=chunk, bounded=bounded, cache_dtype=cache_dtype)
+        coreml_layer(config, layer, context=context, bounded=bounded)
+        if target.backend == COREML
+        else _cache_layer(config, layer, context=context, chunk=chunk, bounded=bounded, cache_dtype=cache_dtype)
         for layer in range(config.num_layers)
     )
-    notes += _mask_notes(layers, chunk)
+    notes += _mask_notes(layers, chunk) if target.backend != COREML else []
+    if target.is_bounded:
+        notes.append(f"positions end at {context}: Core ML's state is a full cache here, not an endless window")
     has_local = len(config.global_layers) < config.num_layers
     return ExportPlan(
         target=target,
@@ -139,6 +205,7 @@ def plan_package(
         window=min(config.sliding_window, context) if has_local else None,
         cache=Cache(layers=layers, bytes=sum(layer.bytes for layer in layers)),
         notes=tuple(notes),
+        methods=methods,
     )
 
 
@@ -164,6 +231,8 @@ def _resolve_chunk(given: int | None, target: Target, context: int, *, bounded: 
     most = context if bounded else context - 1
     if most < 1:
         raise ValueError(f"a context of {context} token is too short for an endless package; give at least 2")
+    if target.default_chunk == 1:
+        return stateful_chunk(target, given)
     if given is None:
         return min(target.default_chunk, max(1, context // 2))
     if given > most:

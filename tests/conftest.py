@@ -85,12 +85,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 from tests.packages import (  # noqa: E402, F401  fixtures for all folders
+    other_ane,
     other_int4,
     other_mixed,
+    tiny_ane,
+    tiny_ane_learned,
     tiny_bounded,
     tiny_float,
     tiny_float_table,
+    tiny_gpu,
     tiny_int4,
     tiny_learned,
     tiny_mixed,
+    tiny_stateful,
 )

@@ -10,6 +10,7 @@ import math
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -130,6 +131,8 @@ def make_package(
     bounded: bool = False,
     learned: bool = False,
     overrides: tuple[str, ...] = (),
+    target: str = "xnnpack",
+    methods: Literal["two", "one"] | None = None,
 ) -> Made:
     """The package of these options, from the cache or made now (about 20 s).
 
@@ -137,8 +140,8 @@ def make_package(
         learned: the checkpoint is one that was trained for the recipe, with learned ranges.
         overrides: layers that depart from the recipe, as `quantize --override` takes them.
     """
-    options = f"{config} {recipe} {max_context} {chunk} {bounded} {learned} {overrides} " + " ".join(
-        f"{name} {version(name)}" for name in ("torch", "executorch", "torchao")
+    options = f"{config} {recipe} {max_context} {chunk} {bounded} {learned} {overrides} {target} {methods} " + " ".join(
+        f"{name} {version(name)}" for name in ("torch", "executorch", "torchao", "coremltools")
     )
     folder = ROOT / ".cache" / "packages" / hashlib.sha256((_code_hash() + options).encode()).hexdigest()[:24]
     made = Made(checkpoint=folder / "quantized", package=folder / "package")
@@ -147,7 +150,8 @@ def make_package(
         from quant.checkpoint import quantize_checkpoint
 
         with atomic_output(folder, overwrite=True) as partial:
-            make_checkpoint(config, partial / ("start" if learned else "checkpoint"), own_norms=learned)
+            own_norms = learned or target != "xnnpack"
+            make_checkpoint(config, partial / ("start" if learned else "checkpoint"), own_norms=own_norms)
             if learned:
                 learn_ranges(partial / "start", partial / "checkpoint", recipe)
             departures = read_overrides(overrides)
@@ -155,6 +159,8 @@ def make_package(
             export_package(
                 partial / "quantized",
                 partial / "package",
+                targets=(target,),
+                methods=methods,
                 max_context=max_context,
                 prefill_chunk=chunk,
                 bounded=bounded,
@@ -231,3 +237,37 @@ def other_mixed() -> Made:
 def tiny_float_table() -> Made:
     """8da4w-g32 over TINY whose tied table stays float."""
     return make_package(TINY, "8da4w-g32", overrides=("embedding=float",))
+
+
+# For Core ML: 96 slots in global rings, 64 in local ones, so that three chunks of 16 and some steps wrap the local one.
+COREML_CONTEXT = 96
+
+
+@pytest.fixture(scope="session")
+def tiny_gpu() -> Made:
+    """8da4w-g32 over TINY for coreml-gpu, endless over 96 positions, methods prefill (16 tokens) and forward."""
+    return make_package(TINY, "8da4w-g32", target="coreml-gpu", max_context=COREML_CONTEXT)
+
+
+@pytest.fixture(scope="session")
+def tiny_ane() -> Made:
+    """4w-channel over TINY for coreml-ane, endless over 96 positions, methods prefill (16 tokens) and forward."""
+    return make_package(TINY, "4w-channel", target="coreml-ane", max_context=COREML_CONTEXT)
+
+
+@pytest.fixture(scope="session")
+def tiny_stateful() -> Made:
+    """4w-channel over TINY for coreml-stateful, bounded to 96 positions."""
+    return make_package(TINY, "4w-channel", target="coreml-stateful", max_context=COREML_CONTEXT, chunk=1)
+
+
+@pytest.fixture(scope="session")
+def other_ane() -> Made:
+    """4w-channel over OTHER for coreml-ane in one method: untied, halves, temperature, one layer without RoPE."""
+    return make_package(OTHER, "4w-channel", target="coreml-ane", max_context=COREML_CONTEXT, methods="one")
+
+
+@pytest.fixture(scope="session")
+def tiny_ane_learned() -> Made:
+    """4w-channel over TINY for coreml-ane, trained with learned ranges."""
+    return make_package(TINY, "4w-channel", target="coreml-ane", max_context=COREML_CONTEXT, learned=True)

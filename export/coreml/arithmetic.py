@@ -23,6 +23,10 @@ def rms_norm(x: Tensor, eps: float) -> Tensor:
 
 
 class RMSNorm(nn.Module):
+    """The norm times its weight [C]."""
+
+    weight: Tensor
+
     def __init__(self, weight: Tensor, eps: float, dtype: torch.dtype) -> None:
         super().__init__()
         self.eps = eps

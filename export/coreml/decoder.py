@@ -30,6 +30,16 @@ class Rows:
 
 
 class Layer(nn.Module):
+    """Attention and feed-forward of one layer, over whatever attends."""
+
+    q_proj: Matrix
+    k_proj: Matrix
+    v_proj: Matrix
+    o_proj: Matrix
+    gate_proj: Matrix
+    up_proj: Matrix
+    down_proj: Matrix
+
     def __init__(self, config: ModelConfig, layer: int, weights: "Constants") -> None:
         super().__init__()
         self.config, self.layer = config, layer
@@ -61,7 +71,7 @@ class Layer(nn.Module):
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Grouped attention in 4 dimensions: q [1, G, MT, D], already scaled, over k and v [1, G, S, D] under mask [T, S]."""
+    """Grouped attention in 4 dimensions: scaled q [1, G, MT, D] over k and v [1, G, S, D] under mask [T, S]."""
     groups, many, slots = q.shape[1], q.shape[2], k.shape[2]
     scores = torch.matmul(q, k.transpose(-1, -2)).view(groups, -1, mask.shape[0], slots) + mask
     return torch.matmul(torch.softmax(scores, dim=-1).view(1, groups, many, slots), v)
@@ -77,7 +87,7 @@ class Tables(nn.Module):
         self.head = None if config.tied else nn.ModuleList(weights.chunks("head", self.sizes))
 
     def weights(self) -> list[Tensor]:
-        return [chunk.weight() for chunk in self.table]
+        return _widened(self.table)
 
     def look_up(self, tokens_T: Tensor, weights: Sequence[Tensor]) -> Tensor:
         """Rows [T, C] of int32 tokens [T]: each chunk gives its row or zeros, and the sum is exact."""
@@ -94,8 +104,12 @@ class Tables(nn.Module):
 
     def logits(self, x: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
         """Logits [1, rows] of each chunk."""
-        own = weights if self.head is None else [chunk.weight() for chunk in self.head]
+        own = weights if self.head is None else _widened(self.head)
         return [nn.functional.linear(x, weight) for weight in own]
+
+
+def _widened(chunks: nn.ModuleList) -> list[Tensor]:
+    return [chunk.weight() for chunk in chunks if isinstance(chunk, Matrix)]
 
 
 class Constants:

@@ -57,7 +57,9 @@ class Matrix(nn.Module):
     codes: Tensor
     scales: Tensor
 
-    def __init__(self, name: str, tensor: QuantizedTensor, dtype: torch.dtype, rows: Tensor | slice | None = None):
+    def __init__(
+        self, name: str, tensor: QuantizedTensor, dtype: torch.dtype, rows: Tensor | slice | None = None
+    ) -> None:
         super().__init__()
         chosen = slice(None) if rows is None else rows
         self.block = block_size(tensor.codes.shape[1], tensor.scheme)

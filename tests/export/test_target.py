@@ -19,16 +19,28 @@ def test_every_target_stands_under_its_own_name_and_names_real_recipes():
         assert target.name == name
         assert set(target.recipes) <= set(RECIPES)
         assert 1 <= target.default_chunk < target.default_context
+        assert set(target.compute_units) <= set(target.recipes)
+        assert not set(target.refusals) & set(target.recipes)
+
+
+def test_the_neural_engine_gets_no_groups_and_its_packages_are_linted() -> None:
+    target = find_target("coreml-ane")
+    assert "int4-group" not in target.schemes and "8da4w-g32" not in target.recipes
+    assert [name for name, each in TARGETS.items() if each.has_lint] == ["coreml-ane"]
 
 
 @pytest.mark.parametrize("given", ["xnpack", "XNNPACK", "xnnpack-arm"])
 def test_a_misspelled_target_gets_the_nearest_name(given):
-    with pytest.raises(ValueError, match=rf"unknown target '{given}'; did you mean 'xnnpack'\?; known: xnnpack"):
+    with pytest.raises(
+        ValueError, match=rf"unknown target '{given}'; did you mean 'xnnpack'\?; known: xnnpack, coreml-ane"
+    ):
         find_target(given)
 
 
 def test_a_target_far_from_all_gets_the_list_without_a_guess():
-    with pytest.raises(ValueError, match=r"^unknown target 'vulkan'; known: xnnpack$"):
+    with pytest.raises(
+        ValueError, match=r"^unknown target 'vulkan'; known: xnnpack, coreml-ane, coreml-gpu, coreml-stateful$"
+    ):
         find_target("vulkan")
 
 

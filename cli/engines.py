@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from chat.engine import Engine, TokenEngine
 from chat.turns import Turns
 from chat.window import Context
 from export.manifest import Manifest
 from export.package import Package, open_package
+from export.static_constants import is_coreml
+
+SIMULATION = "Core ML runs on Apple's systems only: here the verifier executes the program in float16, which is slow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,7 @@ class Opened:
     package_id: str
     manifest: Manifest
     kernels: str  # what attention runs with: "stock kernels", or the title of ours
+    note: str  # what a person should know before it starts; "" if nothing
 
 
 @contextlib.contextmanager
@@ -39,17 +45,24 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling, is_verbose: bool
 
     Args:
         runner: `python` (ExecuTorch's Python runtime), `native` (the C++ runner of the phones) or `cpp` (our own native
-            runner), these two in a child process.
+            runner), these two in a child process. A CoreML package has one of its own, in place of `python`.
         is_verbose: whether a child's own log is shown.
 
     Raises:
+        click.UsageError: another runner for a CoreML package.
         ValueError, GateError, EnvironmentFault: as `export.package.open_package` and the runners say.
     """
     with contextlib.ExitStack() as stack:
         package = stack.enter_context(open_package(path))
         manifest = package.manifest
         tokens = {token.id: token.text for token in manifest.tokenizer.special_tokens}
-        opening = {"python": _python, "native": _native, "cpp": _cpp}[runner]
+        is_simulated = is_coreml(manifest)
+        if is_simulated and runner != "python":
+            raise click.UsageError(
+                f"--runner {runner} does not work with a package for {manifest.target}: Core ML runs on Apple's "
+                "systems only, and here the verifier takes its place; leave the option out"
+            )
+        opening = _coreml if is_simulated else {"python": _python, "native": _native, "cpp": _cpp}[runner]
         engine, kernels = stack.enter_context(opening(package, sampling, is_verbose=is_verbose))
         yield Opened(
             engine=engine,
@@ -58,6 +71,7 @@ def open_engine(path: Path, *, runner: str, sampling: Sampling, is_verbose: bool
             package_id=package.sha256,
             manifest=manifest,
             kernels=kernels,
+            note=SIMULATION if is_simulated else "",
         )
 
 
@@ -75,6 +89,20 @@ def _python(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterat
     tokenizer = load_tokenizer(package.folder, spec)  # first: loading the program fills the memory that parsing frees
     runner = open_runner(package)
     yield TokenEngine(tokenizer, runner, stop_ids=spec.stop_ids, sampler=sampler), in_use()
+
+
+@contextlib.contextmanager
+def _coreml(package: Package, sampling: Sampling, *, is_verbose: bool) -> Iterator[tuple[Engine, str]]:
+    from chat.sampling import SeededSampler
+    from export.static_runner import open_coreml_runner
+    from model.tokenizer import TokenizerSpec, load_tokenizer
+
+    spec = TokenizerSpec.from_json(package.manifest.to_json()["tokenizer"])
+    top_p = 1.0 if sampling.top_p is None else sampling.top_p
+    sampler = SeededSampler(temperature=sampling.temperature, top_p=top_p, seed=sampling.seed)
+    tokenizer = load_tokenizer(package.folder, spec)
+    runner = open_coreml_runner(package)
+    yield TokenEngine(tokenizer, runner, stop_ids=spec.stop_ids, sampler=sampler), "simulated in float16"
 
 
 @contextlib.contextmanager

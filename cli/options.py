@@ -58,8 +58,8 @@ def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(["python", "native", "cpp"]),
         default="python",
         show_default=True,
-        help="python: ExecuTorch's Python runtime; native: the C++ runner that the phones use; cpp: our own native "
-        "runner, built with this machine's compiler.",
+        help="python: ExecuTorch's Python runtime (of a CoreML package: the verifier); native: the C++ runner that the "
+        "phones use; cpp: our own native runner, built with this machine's compiler.",
     )(function)
     function = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Makes sampling repeatable.")(function)
     function = click.option(

@@ -20,6 +20,8 @@ def stream_completion(terminal: Terminal, opened: Opened, prompt: str, *, max_ne
         ContextFullError: the prompt does not fit into a bounded context.
     """
     engine, turns = opened.engine, opened.turns
+    if opened.note:
+        terminal.log(opened.note)
     text = neutralise(replace_lone_surrogates(prompt), turns.specials)
     prompt_tokens = engine.count(text, first=True)
     budget = new_token_budget(0, prompt_tokens, max_new_tokens, opened.context)
@@ -67,6 +69,8 @@ def hold_conversation(
     def open_session(text: str | None) -> Session:
         return Session(opened.engine, opened.turns, opened.context, system=text)
 
+    if opened.note:
+        terminal.log(opened.note)
     if opened.manifest.template.to_json()["kind"] == "completion":
         terminal.log("this package has no chat format: it continues what you type")
     Conversation(

@@ -6,7 +6,7 @@ query ever sees a slot that was not written since.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,16 @@ def load_method(program_path: Path, *, kernels: Wanted | None = None) -> Any:
         raise ValueError(
             f"{program_path}: ExecuTorch cannot load it ({str(error).strip()}); export it again with this version"
         ) from None
+
+
+class LogitsRunner(Protocol):
+    """What measures a program needs of whatever runs it: `PteRunner`, or a runner of CoreML packages."""
+
+    def logits(self, ids: Sequence[int], position: int) -> Tensor:
+        """Writes the ids from `position` on and returns the last one's logits, float32 [V]."""
+
+    def prefill(self, ids: Sequence[int], position: int) -> None:
+        """Writes the ids to the cache."""
 
 
 class PteRunner:

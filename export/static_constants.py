@@ -18,6 +18,11 @@ _PREFIX = "pocketlm_"
 Constant = int | float | bool | list[int] | list[str]
 
 
+def is_coreml(manifest: Manifest) -> bool:
+    """Whether a package is one that Core ML runs, and the verifier on a host."""
+    return manifest.runner.kind == "static-kv" or manifest.target.startswith("coreml-")
+
+
 def static_constant_methods(
     config: ModelConfig,
     layers: Sequence[CacheLayer],

@@ -30,7 +30,7 @@ from chat.window import Context, context_end_sentence
 from export.manifest import Manifest
 from export.manifest_parts import TensorSpec
 from export.package import Package
-from export.static_constants import loop_of_manifest
+from export.static_constants import is_coreml, loop_of_manifest
 
 Precision = Literal["fp16", "fp32"]
 Array = NDArray[Any]
@@ -221,11 +221,6 @@ def _named(method: str, specs: Sequence[TensorSpec], given: Sequence[Array]) -> 
         if array.shape != spec.shape:
             raise ValueError(f"{method} gave {spec.name} of shape {list(array.shape)}, not {list(spec.shape)}")
     return {spec.name: array for spec, array in zip(specs, given, strict=True)}
-
-
-def is_coreml(manifest: Manifest) -> bool:
-    """Whether a package is one that Core ML runs, and here the verifier."""
-    return manifest.runner.kind == "static-kv" or manifest.target.startswith("coreml-")
 
 
 def open_coreml_runner(package: Package, *, precision: Precision = "fp16") -> StaticRunner | StatefulRunner:

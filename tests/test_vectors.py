@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mpmath
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from chat.sampling import Xoshiro256
 from tests.vectors.generate import DESCRIPTIONS, VECTORS, find_difference, main, write
 
 ROOT = VECTORS.parent.parent
@@ -317,3 +320,120 @@ def test_every_base_of_the_manifest_vectors_is_there_and_every_edit_reaches_its_
         for step in case.get("edit", {"path": [None]})["path"][:-1]:
             place = place[step]
         assert isinstance(place, dict | list)
+
+
+def steps(case: str) -> list[dict[str, Any]]:
+    return list(expected("static_kv", case)["calls"])
+
+
+def test_a_chat_over_static_caches_is_as_it_was_worked_out_by_hand() -> None:
+    first, second, *_, third, fourth = steps("an endless chat, two methods")[:6]
+    assert (first["method"], first["tokens"], first["last"]) == ("prefill", [3, 10, 17, 24], "...x")
+    assert first["mask_local"] == ["........x...", "........xx..", "........xxx.", "........xxxx"]
+    assert (first["cos"][0], first["sin"][0]) == ("3c00 3c00 3c00 3c00", "0000 0000 0000 0000")
+    assert (second["method"], second["tokens"], second["last"], second["position"]) == ("forward", [31], "x", 4)
+    # Positions 0 to 6 lie in slots 0 to 6 of 8. The query at 10 sees 3 to 10.
+    assert (third["position"], third["slots_local"], third["slots_global"]) == (7, [7, 0, 1, 2], [7, 8, 9, 10])
+    assert third["mask_local"] == ["xxxxxxx.x...", ".xxxxxx.xx..", "..xxxxx.xxx.", "...xxxx.xxxx"]
+    # Slots 0 to 2 hold 8 to 10 now, slots 3 to 7 still 3 to 7. Two tokens are real.
+    assert (fourth["method"], fourth["position"], fourth["last"]) == ("prefill", 11, ".x..")
+    assert fourth["tokens"][2:] == [0, 0] and fourth["slots_local"] == [3, 4]
+    assert fourth["mask_local"] == ["xxx.xxxxx...", "xxx..xxxxx..", "xxx...xxxxx.", "xxx....xxxxx"]
+    assert fourth["mask_global"][0] == "xxxxxxxxxxx.........x..."
+
+
+@pytest.mark.parametrize(("name", "bits"), [
+    ("float16: one third", "3555"),
+    ("float16: a tie goes down to the even one", "3c00"),
+    ("float16: just above a tie, which a float32 on the way would lose", "3c01"),
+    ("float16: the mask's value", "f0e2"),
+    ("float16: half of it, a tie with zero", "0000"),
+])  # fmt: skip
+def test_a_double_becomes_the_float16_that_was_worked_out_by_hand(name: str, bits: str) -> None:
+    assert expected("static_kv", name) == {"bits": bits}
+
+
+def static_steps() -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    cases = [case for case in load("static_kv")["cases"] if case["call"] == "steps"]
+    return [(case["program"], case["expected"]["calls"]) for case in cases if "calls" in case["expected"]]
+
+
+def test_the_masks_agree_with_caches_written_token_by_token_and_each_token_is_written_once() -> None:
+    for program, calls in static_steps():
+        for kind in ("local", "global"):
+            slots = [s for s, is_global in zip(program["slots"], program["is_global"], strict=True)
+                     if is_global == (kind == "global")][:1]  # fmt: skip
+            start = calls[0]["position"]
+            for (size,) in [slots] if slots else []:
+                cache = {p % size: p for p in range(max(0, start - size), start)}
+                for call in calls:
+                    at, length, count = call["position"], call["length"], call["last"].index("x") + 1
+                    for query, row in enumerate(call[f"mask_{kind}"], start=at):
+                        held = [cache.get(slot) for slot in range(size)] + list(range(at, at + length))
+                        wanted = [p is not None and query - size < p <= query for p in held]
+                        assert row == "".join("x" if seen else "." for seen in wanted)
+                    cache |= {(at + i) % size: at + i for i in range(count)}
+                    assert call[f"slots_{kind}"] == [(at + i) % size for i in range(count)]
+
+
+def exact_rows(rope: dict[str, Any], position: int) -> list[tuple[mpmath.mpf, mpmath.mpf, float]]:
+    """Cosine, sine and how far a double may be off, for each pair of a head, from 60 digits."""
+    rows = []
+    with mpmath.workdps(60):
+        for i in range(rope["head_dim"] // 2):
+            frequency = mpmath.power(rope["theta"], -mpmath.mpf(2 * i) / rope["head_dim"])
+            if rope["factor"]:
+                wavelength, original = 2 * mpmath.pi / frequency, rope["original_context"]
+                low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+                smooth = min(max((original / wavelength - low) / (high - low), 0), 1)
+                frequency = (1 - smooth) * frequency / rope["factor"] + smooth * frequency
+            angle = position * frequency
+            rows.append((mpmath.cos(angle), mpmath.sin(angle), 1e-15 + 4e-16 * float(angle)))
+    return rows
+
+
+def halves_around(value: mpmath.mpf, error: float) -> set[str]:
+    with mpmath.workdps(60):
+        ends = [float(value - error), float(value + error)]
+    return {f"{int(np.float64(end).astype(np.float16).view(np.uint16)):04x}" for end in ends}
+
+
+def test_the_rows_are_right_to_60_digits_and_none_lies_on_an_edge_of_float16() -> None:
+    for case in load("static_kv")["cases"]:
+        for row in case["expected"].get("rows", []):
+            exact = exact_rows(case["rope"], row["position"])
+            for i, (cos, sin, error) in enumerate(exact):
+                for name, value in (("cos", cos), ("sin", sin)):
+                    assert abs(row[name][i] - value) <= error
+                    if value != 0:
+                        assert halves_around(value, error) == {row[f"{name}_bits"].split()[i]}, (case["name"], row)
+
+
+def test_the_rows_of_each_step_lie_on_no_edge_either() -> None:
+    for program, calls in static_steps():
+        for call in calls:
+            for offset in range(call["length"]):
+                for i, (cos, sin, error) in enumerate(exact_rows(program["rope"], call["position"] + offset)):
+                    for name, value in (("cos", cos), ("sin", sin)):
+                        if value != 0:
+                            assert halves_around(value, error) == {call[name][offset].split()[i]}, call["position"]
+
+
+def test_no_sampled_id_hangs_on_the_last_bits_of_an_exponential() -> None:
+    for case in load("static_kv")["cases"]:
+        if case["call"] != "sample" or "error" in case["expected"] or case["temperature"] == 0:
+            continue
+        weights = np.exp(
+            (np.array(case["logits"], dtype=float) - max(map(float, case["logits"]))) / case["temperature"]
+        )
+        order = np.argsort(-weights, kind="stable")
+        before = np.cumsum(weights[order]) - weights[order]
+        edge = np.abs(before - case["top_p"] * weights.sum())
+        assert case["top_p"] == 1 or np.all((edge > 1e-9) | (edge == 0)), case["name"]
+        kept = order[before < case["top_p"] * weights.sum()]
+        kept = kept[::-1] if case["top_p"] < 1 else np.arange(len(weights))
+        ends = np.cumsum(weights[kept])
+        generator = Xoshiro256.seeded(int(case["seed"]))
+        for token in case["expected"]["ids"]:
+            drawn = generator.uniform() * ends[-1]
+            assert np.abs(ends - drawn).min() > 1e-9 and kept[np.searchsorted(ends, drawn, side="right")] == token

@@ -254,7 +254,7 @@ def test_the_first_ctrl_c_on_a_terminal_ends_the_reply_and_not_the_chat():
 def completion(prompt: str, *, context: Context = ENDLESS, as_json: bool = False, max_new_tokens: int = 100) -> Talk:
     engine, out, err = EchoEngine(), io.StringIO(), io.StringIO()
     turns = Turns.of(CompletionOnly(reason="none"), special_tokens={1: "</>"}, stop_ids=[1])
-    opened = SimpleNamespace(engine=engine, turns=turns, context=context, kernels="stock kernels")
+    opened = SimpleNamespace(engine=engine, turns=turns, context=context, kernels="stock kernels", note="")
     stream_completion(Terminal(out=out, err=err), opened, prompt, max_new_tokens=max_new_tokens, as_json=as_json)
     return Talk(engine=engine, out=out.getvalue(), err=err.getvalue())
 

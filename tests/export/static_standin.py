@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from export.manifest import Manifest, parse_manifest
+from export.manifest_parts import CacheLayer
 from export.static_layout import Methods, row_chunks, static_methods
 from model.attention import Attend, Positions
 from model.cache import sdpa
@@ -63,18 +64,12 @@ def static_manifest(
     data["model"] |= {"config": json.loads(json.dumps(config.to_json())), "parameters": config.num_parameters}
     data["memory"] |= {"cache_bytes": total, "estimated_peak_bytes": total + 4096}
     data["golden"] |= {"ids": [2], "margins": [1.0], "compared": 1}
-    manifest_layers = parse_layers(layers)
+    caches = [CacheLayer(**layer) for layer in layers]
     data["methods"] = {
         name: json.loads(json.dumps(dataclasses.asdict(method)))
-        for name, method in static_methods(config, manifest_layers, chunk=chunk, methods=methods).items()
+        for name, method in static_methods(config, caches, chunk=chunk, methods=methods).items()
     }
     return parse_manifest(data)
-
-
-def parse_layers(layers: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
-    from export.manifest_parts import CacheLayer
-
-    return tuple(CacheLayer(**layer) for layer in layers)
 
 
 class EagerProgram:
@@ -135,9 +130,9 @@ class EagerProgram:
 
 
 @torch.inference_mode()
-def windowed_logits(model: Transformer, ids: Sequence[int], *, context: int) -> Tensor:
-    """Logits [T, V] of every position without a cache; a global layer sees the last `context` positions."""
-    config, positions_T = model.config, torch.arange(len(ids))
+def windowed_logits(model: Transformer, ids: Sequence[int], *, context: int, start: int = 0) -> Tensor:
+    """Logits [T, V] of positions from `start` on, without a cache; a global layer sees the last `context` of them."""
+    config, positions_T = model.config, start + torch.arange(len(ids))
     distance = positions_T.unsqueeze(1) - positions_T
 
     def attend_within(window: int) -> Attend:

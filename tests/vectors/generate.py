@@ -14,6 +14,7 @@ from pathlib import Path
 from model.files import atomic_output, dump_json
 from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
 from tests.vectors.manifest_cases import manifest_bases, manifest_cases
+from tests.vectors.static_cases import static_cases
 from tests.vectors.text_cases import (
     Case,
     stop_filter_cases,
@@ -37,6 +38,11 @@ DESCRIPTIONS = {
     "(x: seen), a row for each new token, after the tokens were written. 64-bit integers.",
     "window": "chat/window.py: what the next token sees, and how many tokens may still be generated.",
     "restore": "chat/window.py: which messages of a saved chat are prefilled again.",
+    "static_kv": "chat/static_kv.py and chat/sampling.py. steps: the calls that write the ids of each send, one send "
+    "after the other, with all their inputs but the caches (masks: x is 0, . is -10000; rows: float16 bits, a row a "
+    "token) and the slots that the real tokens' keys and values are written to afterwards. rope: doubles and their "
+    "float16 bits. random: xoshiro256**, its state filled by SplitMix64. sample: ids picked one after another from the "
+    "same logits. Integers, bits and ids are exact; doubles within 1e-15 plus 4e-16 times the angle. 64-bit integers.",
     "manifests": "export/manifest.py: good manifests, and bad ones as one edit of a base (no value: the key is taken "
     "away) or as text. An app's own sentence must name the same place.",
 }
@@ -55,6 +61,7 @@ def documents() -> dict[str, Case]:
         "window": window_cases(),
         "restore": restore_cases(),
         "manifests": manifest_cases(),
+        "static_kv": static_cases(),
     }
     extra = {"turns": {"packages": turn_packages()}, "manifests": {"bases": manifest_bases()}}
     return {

@@ -66,6 +66,14 @@ def _names(_: click.Context, __: click.Parameter, given: str | None) -> tuple[st
 @click.option(
     "--twin", "twins", metavar="QUANTIZED", type=PATH, multiple=True, help="As in evaluate: faster, and as sure."
 )
+@click.option(
+    "--simulated-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=2048,
+    show_default=True,
+    help="As in evaluate: for CoreML packages.",
+)
 @click.option("--select-text", metavar="FILE", help="Choose the best of several on this text.")
 @click.option(
     "--select-every",

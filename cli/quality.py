@@ -48,6 +48,14 @@ from cli.terminal import Terminal
     multiple=True,
     help="A package's quantized checkpoint: run whole chunks through a twin program, proved equal first.",
 )
+@click.option(
+    "--simulated-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=2048,
+    show_default=True,
+    help="Most tokens of the text when a CoreML package, which is simulated, is among the THINGs.",
+)
 @click.option("--lm-eval", metavar="TASK", multiple=True, help="A task of lm-evaluation-harness.")
 @click.option("--lm-eval-path", type=PATH, help="A folder with task files (YAML) of your own for it.")
 @kernels_option
@@ -57,7 +65,8 @@ def evaluate(terminal: Terminal, as_json: bool, things: tuple[Path, ...], **opti
     """Score float checkpoints, quantized checkpoints and packages on the same text or tasks.
 
     Perplexity, bits per byte, KL to the float checkpoint, how often the first choice is the same, and accuracy, each
-    with a 95 % interval. A package is run by the program that it ships.
+    with a 95 % interval. A package is run by the program that it ships; one for Core ML in a simulation of float16,
+    on a bounded number of tokens.
     """
     if not (options["text"] or options["tasks"] or options["lm_eval"]):
         raise click.UsageError("there is nothing to score: give --text, --tasks or --lm-eval")

@@ -10,6 +10,7 @@ from evaluation.listed import find_list
 from evaluation.result import Evaluation, TextFacts
 from evaluation.scores import ThingScores
 from evaluation.scoring import Progress, Run, score_documents
+from evaluation.simulated import MOST_TOKENS, few_questions, first_documents
 from evaluation.task_files import Question, read_questions
 from evaluation.tasks import DELIMITER, encode_task, score_task
 from evaluation.text import Text, read_text
@@ -35,6 +36,7 @@ def evaluate_things(
     reference: Path | None = None,
     trained_on: Sequence[Path] = (),
     twins: Sequence[Path] = (),
+    simulated_tokens: int = MOST_TOKENS,
     lm_eval: Sequence[str] = (),
     lm_eval_path: Path | None = None,
     progress: Progress | None = None,
@@ -50,6 +52,8 @@ def evaluate_things(
             was not itself trained for a recipe.
         trained_on: lists of training documents (or folders with one) that belong to all things.
         twins: quantized checkpoints whose packages are to be run by a twin (evaluation/twin.py).
+        simulated_tokens: most tokens of the text for all things when one of them is a CoreML package, which runs in a
+            simulation; see evaluation/simulated.py.
         lm_eval: tasks of lm-evaluation-harness, its own or of the files in `lm_eval_path`.
         progress: receives a line every few seconds, and each note and warning as it arises.
 
@@ -66,9 +70,9 @@ def evaluate_things(
         opened = open_things(things, stack, reference=reference)
         job = _Job(opened, find_reference(opened, reference), progress or (lambda line: None))
         job.use_twins(twins)
-        job.score_text(found, lists, max_tokens)
+        job.score_text(found, lists, max_tokens, simulated_tokens)
         for name, given in zip(short_names(tasks), questions, strict=True):
-            job.score_task(name.removesuffix(".jsonl"), given, delimiter)
+            job.score_task(name.removesuffix(".jsonl"), given if limit_questions else job.few(name, given), delimiter)
         job.run_harness(lm_eval, lm_eval_path, limit_questions)
         return job.result()
 
@@ -82,6 +86,11 @@ class _Job:
         self._notes: list[str] = []
         self._facts: TextFacts | None = None
         self._scores = [_unscored(thing) for thing in opened]
+
+    @property
+    def _simulated(self) -> list[str]:
+        """Names of what is run by a simulation."""
+        return [thing.name for thing in self._opened if thing.is_simulated]
 
     @property
     def room(self) -> int:
@@ -100,14 +109,17 @@ class _Job:
             self._scores[i] = _unscored(self._opened[i])
             self._note([note])
 
-    def score_text(self, text: Text | None, lists: Sequence[Path], max_tokens: int) -> None:
+    def score_text(self, text: Text | None, lists: Sequence[Path], max_tokens: int, simulated_tokens: int) -> None:
         """Scores the documents, after all that can be said of them beforehand."""
         if text is None:
             return
         if max_tokens < 2:
             raise ValueError(f"max_tokens is {max_tokens}; at least 2 are needed (one given, one scored)")
         cut = min([max_tokens, *(thing.room for thing in self._opened if thing.room is not None)])
-        stream = tokenize(text.documents, self.tokenizer, max_tokens=cut)
+        stream, notes = first_documents(
+            tokenize(text.documents, self.tokenizer, max_tokens=cut), self._simulated, simulated_tokens
+        )
+        self._note(notes)
         self._facts = text_facts(text, stream, cut)
         self._note(_context_notes(self._opened, stream, max_tokens, cut))
         runs = []
@@ -120,6 +132,12 @@ class _Job:
         score_documents(runs, stream.documents, reference=self._reference, progress=self._progress)
         for i, run in enumerate(runs):
             self._scores[i] = replace(self._scores[i], documents=tuple(run.documents), seconds=run.seconds)
+
+    def few(self, name: str, questions: Sequence[Question]) -> Sequence[Question]:
+        """The first questions, if something is simulated and nobody has said how many to take."""
+        taken, notes = few_questions(name, questions, self._simulated)
+        self._note(notes)
+        return taken
 
     def score_task(self, name: str, questions: Sequence[Question], delimiter: str) -> None:
         """Scores one file of questions with every thing."""
@@ -134,6 +152,10 @@ class _Job:
         """Runs tasks of lm-evaluation-harness with every thing."""
         if not tasks:
             return
+        if self._simulated and limit is None:
+            raise ValueError(
+                f"{self._simulated[0]} is simulated, which is slow: say with --limit how many questions to take"
+            )
         from evaluation.harness import ThingLM, run_tasks
 
         for i, thing in enumerate(self._opened):

@@ -33,6 +33,11 @@ def package_kernels(program: Path) -> str:
     return ", ".join([f"ExecuTorch {version('executorch')}", *backends, *_libraries(method)])
 
 
+def simulated_kernels() -> str:
+    """What runs a CoreML program here: "pocketlm's CoreML simulation in float16, numpy 2.4.0"."""
+    return f"pocketlm's CoreML simulation in float16, numpy {version('numpy')}"
+
+
 def _libraries(method: Method) -> list[str]:
     """Each library with the operators that it serves in this program."""
     names = {call.operator.partition(".")[0] for call in method.instructions if isinstance(call, KernelCall)}

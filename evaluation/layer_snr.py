@@ -15,11 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evaluation.coreml_layers import read_coreml_layers
 from evaluation.report import LayerNoise
 from export.file_weights import FileWeight, read_weights
 from export.layer_weights import layer_order
 from export.package import open_package
 from export.pte import read_pte
+from export.static_constants import is_coreml
 from model.checkpoint import INFO_FILE, float_shapes, open_tensors, read_info
 from model.transformer import Transformer
 from quant.integers import dequantize
@@ -197,6 +199,16 @@ def _checkpoint_layers(path: Path) -> list[StoredGroup]:
 def _package_layers(path: Path, stack: contextlib.ExitStack) -> list[StoredGroup]:
     package = stack.enter_context(open_package(path, verify=False))  # verified when it was scored
     config = package.manifest.model.config
+    if is_coreml(package.manifest):
+        shapes = dict(layer_order(config))
+        return [
+            StoredGroup(
+                names=(name,),
+                shapes=(shapes[name],),
+                layers=(StoredLayer(scheme=kind, shape=shapes[name], open=opener),),
+            )
+            for name, kind, opener in read_coreml_layers(package.path("program"), config)
+        ]
     order = layer_order(config)
     weights = list(read_weights(read_pte(package.path("program"))))
     tables = [weight for weight in weights if weight.delegate is None]

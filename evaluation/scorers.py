@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from export.runner import PteRunner
+from export.runner import LogitsRunner
 from model.transformer import Transformer
 
 _BLOCK_CELLS = 1 << 22  # of logits in one block: 16 MiB in float32, 32 MiB in float64
@@ -63,7 +63,7 @@ class PackageScorer:
         safe: how many positions can be written before the smallest ring overwrites the first one.
     """
 
-    def __init__(self, runner: PteRunner, *, vocab_size: int, safe: int) -> None:
+    def __init__(self, runner: LogitsRunner, *, vocab_size: int, safe: int) -> None:
         self.runner, self._safe = runner, safe
         self._rows = block_rows(vocab_size)
         self._cached: list[int] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chat.window import Context
-from evaluation.kernels import package_kernels, torch_kernels
+from evaluation.kernels import package_kernels, simulated_kernels, torch_kernels
 from evaluation.listed import lists_beside
 from evaluation.scorers import ModelScorer, PackageScorer, Scorer
 from evaluation.scores import Kind
@@ -14,6 +14,8 @@ from evaluation.tokens import tokenizer_digest
 from export.manifest import Manifest
 from export.package import Package, open_package
 from export.runner import open_runner
+from export.static_constants import is_coreml
+from export.static_runner import open_coreml_runner
 from model.checkpoint import INFO_FILE, WEIGHTS_FILE, read_info
 from model.config import ModelConfig
 from model.tokenizer import TokenizerSpec
@@ -21,6 +23,7 @@ from quant.checkpoint import build_model
 
 SHIPPED = "the shipped forward, one token at a time"
 EAGER = "all positions at once, without a cache"
+SIMULATED = "the shipped CoreML program in a simulation of float16, not on a phone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,11 @@ class Thing:
     def is_float(self) -> bool:
         """Whether it can be what others are compared with, without being named."""
         return self.kind == "float checkpoint" and not self.is_trained_for
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it is run by an interpreter, a thousand times slower than on the device that it is for."""
+        return self.how == SIMULATED
 
     @property
     def room(self) -> int | None:
@@ -171,8 +179,8 @@ def _package(path: Path, name: str, stack: contextlib.ExitStack) -> Thing:
         recipe=manifest.recipe.name,
         method=None,
         bytes=program.stat().st_size,
-        kernels=package_kernels(program),
-        how=SHIPPED,
+        kernels=simulated_kernels() if is_coreml(manifest) else package_kernels(program),
+        how=SIMULATED if is_coreml(manifest) else SHIPPED,
         config=manifest.model.config,
         spec=spec,
         folder=package.folder,
@@ -188,7 +196,7 @@ def shipped_scorer(package: Package) -> PackageScorer:
     """The package's own program."""
     manifest = package.manifest
     return PackageScorer(
-        open_runner(package),
+        open_coreml_runner(package) if is_coreml(manifest) else open_runner(package),
         vocab_size=manifest.model.config.vocab_size,
         safe=min(layer.slots for layer in manifest.cache.layers),
     )

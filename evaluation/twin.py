@@ -90,7 +90,7 @@ def find_package(things: Sequence[Thing], checkpoint: Path) -> int:
         ValueError: there is no package, or several and none of them names the checkpoint.
     """
     digest = checkpoint_sha256(checkpoint, read_info(checkpoint))
-    packages = [i for i, thing in enumerate(things) if thing.manifest is not None]
+    packages = [i for i, thing in enumerate(things) if thing.manifest is not None and not thing.is_simulated]
     made = [i for i in packages if _manifest(things[i]).origin.checkpoint_sha256 == digest]
     if made or len(packages) == 1:
         return (made or packages)[0]
@@ -107,6 +107,8 @@ def swap_in_twin(thing: Thing, checkpoint: Path, tokenizer: Tokenizer, *, progre
         ValueError, GateError, EnvironmentFault: see `open_twin` and `check_spots`.
     """
     manifest, shipped = _manifest(thing), thing.scorer
+    if thing.is_simulated:
+        raise ValueError(f"{thing.name} is a CoreML package, and a twin is for XNNPACK packages; leave its --twin out")
     assert isinstance(shipped, PackageScorer) and thing.program is not None
     twin = open_twin(thing.program, manifest, checkpoint, progress=progress)
     ids = [*manifest.golden.prompt_ids, *manifest.golden.ids, *tokenizer.encode(SPOT_TEXT, first=False)]

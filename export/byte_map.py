@@ -1,6 +1,6 @@
 """Says of every byte of a `.pte` what it is for; the counts add up to the file's size."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,8 +21,6 @@ CATEGORIES = (
     "padding",
     "other",
 )
-_ORDER = {name: rank for rank, name in enumerate(CATEGORIES)}
-
 Stretch = tuple[int, int, str]  # first byte, end, category
 
 
@@ -32,9 +30,19 @@ def count_bytes(pte: Pte, weights: Iterable[FileWeight]) -> dict[str, int]:
     `norms` are float32 vectors, `constants` every other constant, `delegates` the backends' graphs, `program` the
     header and tables, `padding` zeros between them, `other` what nothing in the program points to.
     """
-    counts = dict.fromkeys(CATEGORIES, 0)
-    stretches = sorted(_stretches(pte, weights), key=lambda s: (s[0], _ORDER[s[2]]))
-    edges = sorted({0, len(pte.data), *(s[0] for s in stretches), *(s[1] for s in stretches)})
+    return count_stretches(pte.data, _stretches(pte, weights), CATEGORIES)
+
+
+def count_stretches(data: memoryview, found: Iterable[Stretch], categories: Sequence[str]) -> dict[str, int]:
+    """Bytes of each category; what no stretch covers is "padding" where it is zeros, else "other".
+
+    Args:
+        categories: in order of precedence, these two among them.
+    """
+    order = {name: rank for rank, name in enumerate(categories)}
+    counts = dict.fromkeys(categories, 0)
+    stretches = sorted(found, key=lambda s: (s[0], order[s[2]]))
+    edges = sorted({0, len(data), *(s[0] for s in stretches), *(s[1] for s in stretches)})
     active: list[Stretch] = []
     upcoming = iter(stretches)
     following = next(upcoming, None)
@@ -44,9 +52,9 @@ def count_bytes(pte: Pte, weights: Iterable[FileWeight]) -> dict[str, int]:
             active.append(following)
             following = next(upcoming, None)
         if active:
-            counts[min((s[2] for s in active), key=_ORDER.__getitem__)] += end - start
+            counts[min((s[2] for s in active), key=order.__getitem__)] += end - start
         else:
-            counts["other" if np.frombuffer(pte.data[start:end], dtype=np.uint8).any() else "padding"] += end - start
+            counts["other" if np.frombuffer(data[start:end], dtype=np.uint8).any() else "padding"] += end - start
     return counts
 
 

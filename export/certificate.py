@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from export.coreml_execution import Execution
+
 FORMAT = "pocketlm-certificate"
 VERSION = 1
 _KINDS = {
@@ -30,8 +32,20 @@ class ComparedLayers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is particular to one backend's program."""
+
+    problems: tuple[str, ...]
+    settings: tuple[str, ...]
+    not_compared: tuple[str, ...]
+    execution: Execution | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What `verify` found. `problems` is empty when everything that was compared is equal, bit for bit."""
+    """What `verify` found. `problems` is empty when everything that was compared is equal, bit for bit, and what was
+    executed within its bounds.
+    """
 
     package: str
     manifest_sha256: str
@@ -57,6 +71,7 @@ class Certificate:
     made_with: dict[str, str]  # of what exported
     not_compared: tuple[str, ...]
     problems: tuple[str, ...]
+    execution: Execution | None = None  # of programs that are executed here: Core ML's
 
     @property
     def is_equal(self) -> bool:
@@ -86,7 +101,8 @@ class Certificate:
         head = {"format": FORMAT, "version": VERSION, "equal": self.is_equal, "compared": sums}
         lists = ("layers", "settings", "not_compared", "problems")
         plain = asdict(self)
-        return head | plain | {key: list(plain[key]) for key in lists}
+        execution = None if self.execution is None else self.execution.to_json()
+        return head | plain | {key: list(plain[key]) for key in lists} | {"execution": execution}
 
     def lines(self) -> list[str]:
         """The certificate for people."""
@@ -142,6 +158,8 @@ class Certificate:
         lines += [f"  {setting}" for setting in self.settings]
         if self.tokenizer_sha256 is not None:
             lines.append(f"  the tokenizer: sha256 {self.tokenizer_sha256}")
+        if self.execution is not None:
+            lines += ["executed", *self.execution.lines()]
         lines += ["not compared", *(f"  {what}" for what in self.not_compared)]
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         made = ", ".join(f"{name} {version}" for name, version in self.made_with.items())

@@ -95,8 +95,12 @@ def _describe(name: str, weight: FileWeight) -> LayerWeight:
     )
 
 
-def recipe_problems(layers: Sequence[LayerWeight], recipe: RecipeRecord) -> list[str]:
-    """One line for each layer whose bytes are not of the scheme that the manifest's recipe says."""
+def recipe_problems(layers: Sequence[LayerWeight], recipe: RecipeRecord, *, by_activations: bool = True) -> list[str]:
+    """One line for each layer whose bytes are not of the scheme that the manifest's recipe says.
+
+    Args:
+        by_activations: the activations must be the recipe's, too.
+    """
     problems = []
     activations = find_recipe(recipe.name).activations
     own_head = "head" in recipe.layers or "head" in recipe.exceptions
@@ -110,7 +114,12 @@ def recipe_problems(layers: Sequence[LayerWeight], recipe: RecipeRecord) -> list
                 f"{layer.name}: the file holds {_words(layer.scheme, layer.group_size)}, the manifest says "
                 f"{_words(wanted.scheme, wanted.group_size)}"
             )
-        elif layer.delegate is not None and layer.scheme != "float" and layer.activations != activations:
+        elif (
+            by_activations
+            and layer.delegate is not None
+            and layer.scheme != "float"
+            and layer.activations != activations
+        ):
             problems.append(f"{layer.name}: its activations are {layer.activations}, the recipe's {activations}")
     return problems
 

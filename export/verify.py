@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from chat.template import template_from_json
-from export.certificate import Certificate, ComparedLayers
+from export.certificate import Certificate, ComparedLayers, Found
 from export.checkpoint_weights import (
     ROUNDED,
     CheckpointWeights,
@@ -27,6 +27,7 @@ from export.describe import checkpoint_sha256
 from export.file_weights import read_weights
 from export.float_constants import FloatConstant, FloatConstants, read_floats
 from export.inspect import inspect_program
+from export.inspect_coreml import is_coreml_only
 from export.integers import compare_integers
 from export.layer_weights import layer_order
 from export.leftover import list_leftover
@@ -35,6 +36,7 @@ from export.manifest_parts import Tokenizer, layer_kind, record_recipe
 from export.package import Package, open_package
 from export.pte import Pte, read_pte
 from export.strict import read
+from export.verify_coreml import compare_coreml
 from model.checkpoint import TEMPLATE_FILE, WEIGHTS_FILE, companions
 from model.config import ModelConfig
 from model.errors import GateError
@@ -50,20 +52,21 @@ _FREQUENCY_ERROR = 1e-12  # relative: float64 powers differ in the last bits bet
 _log = logging.getLogger("pocketlm")
 
 
-def verify_package(package: Path, checkpoint: Path) -> Certificate:
+def verify_package(package: Path, checkpoint: Path, *, steps: int | None = None) -> Certificate:
     """The certificate that a package holds exactly a checkpoint's numbers.
 
     Args:
         package: the folder, or a zip.
         checkpoint: the quantized checkpoint that it was exported from, or the float one that this was made from, if
             that was trained for the recipe or rounded to nearest.
+        steps: as `compare_package`.
 
     Raises:
         ValueError: no package, no checkpoint, a damaged program, or a model of another shape.
         GateError: a file is not as the manifest says, or anything compared is not equal; the message names the first
             layers with counts and places.
     """
-    certificate = compare_package(package, checkpoint)
+    certificate = compare_package(package, checkpoint, steps=steps)
     refuse_problems(package, checkpoint, certificate)
     return certificate
 
@@ -82,11 +85,15 @@ def refuse_problems(package: Path, checkpoint: Path, certificate: Certificate) -
     raise GateError(f"{package} is not what {checkpoint} holds: {'; '.join(problems[:_SHOWN])}{more}{hint}")
 
 
-def compare_package(package: Path, checkpoint: Path) -> Certificate:
+def compare_package(package: Path, checkpoint: Path, *, steps: int | None = None) -> Certificate:
     """The same comparison with its outcome as data: `problems` instead of a GateError for what is not equal.
 
+    Args:
+        steps: of a CoreML package: calls of its program that are executed and held against the eager model; 0: none;
+            None: as many as `export.coreml_verify.call_sizes` chooses.
+
     Raises:
-        ValueError: as `verify_package`.
+        ValueError: as `verify_package`; or steps for a program that is not executed here.
         GateError: a file of the package is missing or damaged by its own manifest.
     """
     with open_package(package) as opened:
@@ -95,22 +102,24 @@ def compare_package(package: Path, checkpoint: Path) -> Certificate:
         if different is not None:
             raise ValueError(f"{package} holds another model than {checkpoint}: {different}; give its own checkpoint")
         companions(checkpoint, weights.info)
-        return _compare(opened, package.resolve().name, weights)
+        return _compare(opened, package.resolve().name, weights, steps)
 
 
-def _compare(opened: Package, name: str, weights: CheckpointWeights) -> Certificate:
+def _compare(opened: Package, name: str, weights: CheckpointWeights, steps: int | None) -> Certificate:
     manifest, config = opened.manifest, weights.info.config
-    program = opened.path("program")
-    pte = read_pte(program)
+    pte = read_pte(opened.path("program"))
     _log.info("comparing every code and scale of %d matrices", len(layer_order(config)))
-    integers = compare_integers(pte, weights.layers())
-    floats = read_floats(pte, dim=config.dim, head_dim=config.head_dim)
     norms = weights.norms()
-    settings, wrong_settings = _compare_settings(floats, config)
     tokenizer, wrong_tokenizer = _compare_tokenizer(opened, weights)
+    if is_coreml_only(pte):
+        found = compare_coreml(pte, manifest, weights, steps)
+    elif steps is not None:
+        raise ValueError(f"--steps is for CoreML packages; {name} is for the target {manifest.target}: leave it out")
+    else:
+        found = _compare_xnnpack(pte, weights)
     report = inspect_program(pte, manifest, source=name, files=())
-    wrong_norms = _compare_norms(floats.norms, norms)
-    problems = [*_manifest_problems(manifest, weights), *integers, *wrong_norms, *wrong_settings, *wrong_tokenizer]
+    problems = [*_manifest_problems(manifest, weights), *found.problems, *wrong_tokenizer, *report.problems]
+    unknown = () if tokenizer is not None else ("the tokenizer: this checkpoint has none",)
     listed = next(file for file in manifest.files if file.role == "program")
     return Certificate(
         package=name,
@@ -131,12 +140,26 @@ def _compare(opened: Package, name: str, weights: CheckpointWeights) -> Certific
         is_tied=config.tied,
         norms=len(norms),
         norm_values=sum(tensor.numel() for _, tensor in norms),
-        settings=settings,
+        settings=found.settings,
         tokenizer_sha256=tokenizer,
         versions={name: version(name) for name in _VERSIONS},
         made_with={"pocketlm": manifest.origin.tool_version, **manifest.origin.versions},
-        not_compared=tuple(_not_compared(pte, floats, has_tokenizer=tokenizer is not None)),
-        problems=tuple(dict.fromkeys([*problems, *report.problems])),
+        not_compared=(*unknown, *found.not_compared),
+        problems=tuple(dict.fromkeys(problems)),
+        execution=found.execution,
+    )
+
+
+def _compare_xnnpack(pte: Pte, weights: CheckpointWeights) -> Found:
+    config = weights.info.config
+    integers = compare_integers(pte, weights.layers())
+    floats = read_floats(pte, dim=config.dim, head_dim=config.head_dim)
+    settings, wrong_settings = _compare_settings(floats, config)
+    wrong_norms = _compare_norms(floats.norms, weights.norms())
+    return Found(
+        problems=(*integers, *wrong_norms, *wrong_settings),
+        settings=settings,
+        not_compared=tuple(_not_compared(pte, floats)),
     )
 
 
@@ -236,10 +259,8 @@ def _count(weights: CheckpointWeights) -> Iterator[ComparedLayers]:
         )
 
 
-def _not_compared(pte: Pte, floats: FloatConstants, *, has_tokenizer: bool) -> Iterator[str]:
+def _not_compared(pte: Pte, floats: FloatConstants) -> Iterator[str]:
     """What no checkpoint says, or what was not looked at."""
-    if not has_tokenizer:
-        yield "the tokenizer: this checkpoint has none"
     if not floats.epsilons or not floats.frequencies:
         yield "the norms' epsilon or the position frequencies: the program has none that can be told apart"
     constants = (*floats.norms, *floats.epsilons, *floats.frequencies)

@@ -22,11 +22,13 @@ class PteEngine:
         from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 
         from export.runner import load_method
+        from kernels.load import in_use
 
         torch.set_num_threads(threads)
         _unsafe_reset_threadpool(threads)
-        self._kernels, self._threads, self._chunk = _use(kernels), threads, chunk
-        self._method = load_method(model)
+        self._threads, self._chunk = threads, chunk
+        self._method = load_method(model, kernels=kernels)
+        self._kernels = in_use()
 
     def set_threads(self, threads: int) -> None:
         """Nothing to do: see above."""
@@ -59,12 +61,3 @@ class PteEngine:
     def facts(self) -> dict[str, Any]:
         """Which kernels run, and the most tokens of a call."""
         return {"kernels": self._kernels, "chunk": self._chunk}
-
-
-def _use(kernels: Literal["own", "stock"]) -> str:
-    """After the stock ones are registered and before the program is loaded, which is when its operators are found."""
-    from export.native_child import load_kernels
-    from kernels.load import choose
-
-    load_kernels()
-    return choose(kernels)

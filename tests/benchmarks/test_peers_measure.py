@@ -1,6 +1,9 @@
 """How peers are timed: in turn, each cache filled once, medians and ratios; and one real process."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,3 +193,27 @@ def test_a_process_that_cannot_load_its_model_says_why(tmp_path):
     described = processes.describe(peer, 1, tmp_path, tmp_path / "model.pte", PRESETS["nano"], 16)
     with (tmp_path / "log").open("w") as log, pytest.raises(ValueError, match=r"broken .*cannot load it"):
         processes.lanes_of(peer, [1], lambda threads: described, log)
+
+
+@pytest.mark.parametrize(("kernels", "runs_with"), [("stock", "stock kernels"), ("own", "own kernels")])
+def test_a_program_runs_with_the_kernels_that_its_line_names_whatever_the_environment_says(
+    tiny_int4, kernels, runs_with
+):
+    """Observed on what was loaded, in a process of its own, as each lane has one."""
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.peers.pte_engine import PteEngine;"
+        "from kernels import load;"
+        f"engine = PteEngine(Path(sys.argv[1]), threads=1, kernels={kernels!r}, chunk=16);"
+        "engine.write([1, 2, 3], 0); print(engine.facts()['kernels'], '|', load.in_use())"
+    )
+    other = {"stock": "own", "own": "stock"}[kernels]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_int4.package / "model.pte")],
+        env=os.environ | {"POCKETLM_KERNELS": other},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, loaded = done.stdout.strip().splitlines()[-1].split(" | ")
+    assert said == loaded
+    assert said.startswith(runs_with)

@@ -30,6 +30,7 @@ from chat.utf8 import whole_text
 from chat.window import Context, context_end_sentence
 from export.native_process import Child
 from export.package import Package
+from export.static_constants import check_runs_in_executorch
 from model.tokenizer import TokenizerSpec, load_tokenizer
 from model.tokenizer_readers import Tokenizer
 
@@ -228,8 +229,7 @@ def open_native(package: Package, *, temperature: float, verbose: bool = False) 
             "or Python's runner"
         )
     manifest = package.manifest
-    if manifest.runner.kind != "text-llm":
-        raise ValueError(f"this package needs a {manifest.runner.kind!r} runner; only 'text-llm' packages run here")
+    check_runs_in_executorch(manifest)
     spec = TokenizerSpec.from_json(manifest.to_json()["tokenizer"])
     tokenizer = load_tokenizer(package.folder, spec)
     warm_up = next((text for text in ("a", *spec.special_texts) if tokenizer.encode(text, first=False)), "0")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chat.window import Context, context_end_sentence
 from export.package import Package
+from export.static_constants import check_runs_in_executorch
 from kernels.load import Wanted, choose
 from model.sampling import Sampler
 
@@ -127,8 +128,7 @@ def open_runner(package: Package) -> PteRunner:
         ValueError: the package is for another kind of runner.
     """
     manifest = package.manifest
-    if manifest.runner.kind != "text-llm":
-        raise ValueError(f"this package needs a {manifest.runner.kind!r} runner; only 'text-llm' packages run here")
+    check_runs_in_executorch(manifest)
     context = Context(kind=manifest.context.kind, tokens=manifest.context.tokens)
     return PteRunner(
         package.path("program"), chunk=manifest.chunk, context=context, stop_ids=manifest.tokenizer.stop_ids

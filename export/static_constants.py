@@ -23,6 +23,19 @@ def is_coreml(manifest: Manifest) -> bool:
     return manifest.runner.kind == "static-kv" or manifest.target.startswith("coreml-")
 
 
+def check_runs_in_executorch(manifest: Manifest) -> None:
+    """Refuses packages that no ExecuTorch runtime of a host can run.
+
+    Raises:
+        ValueError: a CoreML package; the message says what there is for it.
+    """
+    if is_coreml(manifest):
+        raise ValueError(
+            f"this package is for {manifest.target}, and Core ML runs on Apple's systems only; here generate, chat, "
+            "evaluate and verify simulate it"
+        )
+
+
 def static_constant_methods(
     config: ModelConfig,
     layers: Sequence[CacheLayer],

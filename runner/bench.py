@@ -10,6 +10,7 @@ from pathlib import Path
 from chat.window import Context
 from export.manifest import Manifest
 from export.package import Package, open_package
+from export.static_constants import check_runs_in_executorch
 from runner.bench_result import BenchResult, read_result
 from runner.build import runner_program
 from runner.child import Progress, run_json
@@ -102,8 +103,7 @@ def check(package: Package, options: BenchOptions, *, cores: int | None) -> Work
         ValueError: it needs another kind of runner, or its context ends before what is asked.
     """
     manifest = package.manifest
-    if manifest.runner.kind != "text-llm":
-        raise ValueError(f"this package needs a {manifest.runner.kind!r} runner; only 'text-llm' packages run here")
+    check_runs_in_executorch(manifest)
     room = _room(manifest, options.depths)
     prompt = min(_PROMPT, room) if options.prompt_tokens is None else options.prompt_tokens
     new = min(_NEW, room) if options.new_tokens is None else options.new_tokens

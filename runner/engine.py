@@ -17,6 +17,7 @@ from typing import Any
 
 from chat.window import Context, context_end_sentence
 from export.package import Package
+from export.static_constants import check_runs_in_executorch
 from kernels.load import default
 from model.errors import EnvironmentFault, GateError
 from runner.build import runner_program
@@ -218,8 +219,7 @@ def open_cpp(package: Package, *, is_verbose: bool = False) -> CppRunner:
         EnvironmentFault: there is no compiler, or the build failed.
     """
     manifest = package.manifest
-    if manifest.runner.kind != "text-llm":
-        raise ValueError(f"this package needs a {manifest.runner.kind!r} runner; only 'text-llm' packages run here")
+    check_runs_in_executorch(manifest)
     if default() == "stock":
         raise ValueError("--runner cpp has our own kernels only; use --runner python for stock ones")
     return CppRunner(

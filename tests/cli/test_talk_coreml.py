@@ -1,4 +1,4 @@
-"""generate and chat on a static-kv package through the command line, the program replaced by the eager model."""
+"""generate and chat on CoreML packages through the command line: over the eager model, and over real programs."""
 
 import dataclasses
 import io
@@ -110,3 +110,32 @@ def test_another_runner_is_refused_with_a_sentence(say, made, runner, command, m
     code, out, err = say(*command, made, *(["x"] if command == ["generate"] else []), "--runner", runner)
     assert (code, out) == (2, "")
     assert f"--runner {runner} does not work with a package for coreml-ane: Core ML runs on Apple's systems only" in err
+
+
+@pytest.mark.parametrize("name", ["tiny_gpu", "tiny_ane", "other_ane", "tiny_stateful"])
+def test_generate_repeats_the_golden_prompt_of_a_real_program(say, name, request):
+    package = request.getfixturevalue(name).package
+    manifest = json.loads((package / "manifest.json").read_text())
+    golden = manifest["golden"]
+    assert golden["compared"] > 0
+    prompt = golden["prompt"].removeprefix(manifest["tokenizer"]["bos_text"])
+    code, out, err = say("generate", package, prompt, "--max-new-tokens", golden["compared"], "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    text = golden["text"].removesuffix("<|eot|>")  # a stop token is no part of a reply
+    assert (result["prompt_tokens"], result["text"]) == (len(golden["prompt_ids"]), text)
+
+
+def test_a_stateful_package_ends_with_a_sentence_and_not_with_an_error(say, tiny_stateful):
+    code, out, err = say("generate", tiny_stateful.package, "x" * 60, "--max-new-tokens", 100, "--json")
+    assert (code, json.loads(out)["end"]) == (0, "context"), err
+    assert "limit of 96 tokens" in err
+
+
+@pytest.mark.parametrize("name", ["tiny_gpu", "tiny_stateful"])
+@pytest.mark.parametrize("command", ["bench", "profile"])
+def test_what_cannot_be_timed_here_is_refused_with_what_can_be_done(say, name, command, request, tmp_path):
+    package = request.getfixturevalue(name).package
+    code, _, err = say(command, package, *(["-o", tmp_path / "p.html"] if command == "profile" else []))
+    assert code == 1 and err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+    assert "Core ML runs on Apple's systems only; here generate, chat, evaluate and verify simulate it" in err

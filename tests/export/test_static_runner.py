@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import export.static_runner as static_runner
 from chat.sampling import SeededSampler
 from chat.static_kv import Call
-from chat.window import context_end_sentence
+from chat.window import Context, context_end_sentence
 from evaluation.scorers import PackageScorer
 from export.manifest import Manifest
 from export.manifest_parts import Method, TensorSpec
@@ -82,6 +84,13 @@ def test_every_position_is_that_of_the_cache_free_model(models, name, chunk, met
     runner = runner_of(models[name], chunk=chunk, methods=methods)
     steps = steps_of(chunk + 1, 1, 1, 2 * chunk, 3, 2, 13, 1, 21)
     assert worst(models[name], runner, steps) < 1e-5
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 24), min_size=1, max_size=8), st.integers(1, WINDOW), st.sampled_from(["two", "one"]))
+def test_it_does_not_matter_how_a_text_is_cut_into_sends(models, counts, chunk, methods):
+    steps = [count for i, count in enumerate(counts) if sum(counts[: i + 1]) <= len(IDS)]
+    assert worst(models["tiny"], runner_of(models["tiny"], chunk=chunk, methods=methods), steps) < 1e-5
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -184,17 +193,14 @@ def test_a_float16_cache_is_all_that_the_program_is_given(models):
 @pytest.mark.parametrize("methods", ["two", "one"])
 def test_a_bounded_package_runs_to_its_end_and_refuses_what_does_not_fit(models, methods):
     runner = runner_of(models["tiny"], chunk=6, methods=methods, bounded=True)
+    context = Context(kind="bounded", tokens=CONTEXT)
     wanted = reference(models["tiny"])
     assert error(runner.logits(IDS[:13], 0), wanted[12]) < 1e-5
-    with pytest.raises(ValueError, match=context_end_sentence(static_manifest_context())):
+    with pytest.raises(ValueError, match=context_end_sentence(context)):
         runner.logits(IDS[13:21], 13)
     assert error(runner.logits(IDS[13:20], 13), wanted[19]) < 1e-5  # padding would lie past the end
     with pytest.raises(ValueError, match="has reached this package's limit of 20 tokens"):
         runner.logits([1], 20)
-
-
-def static_manifest_context() -> Any:
-    return static_manifest(SMALL["tiny"], context=CONTEXT, chunk=6, bounded=True).context
 
 
 def test_a_bounded_stream_ends_at_the_context_without_an_error(models):
@@ -244,6 +250,24 @@ def test_evaluation_scores_it_like_any_package(models):
     for start in (5, 3, 30):  # the second shares a prompt with the first, and goes on in its cache
         found = torch.cat(list(scorer.rows(IDS[: start + 4], start)))
         assert error(found, wanted[start : start + 4]) < 1e-5
+
+
+def test_a_call_that_fails_changes_nothing_and_can_be_made_again(models):
+    manifest = static_manifest(SMALL["tiny"], context=CONTEXT, chunk=4)
+    program = EagerProgram(models["tiny"], manifest)
+    runner = StaticRunner(program, manifest, precision="fp32")
+    runner.prefill(IDS[:30], 0)
+    execute = program.execute
+
+    def fail(method: str, inputs: Sequence[Any]) -> list[Any]:
+        execute(method, inputs)
+        raise KeyboardInterrupt
+
+    program.execute = fail  # type: ignore[assignment, method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        runner.logits(IDS[30:33], 30)
+    program.execute = execute  # type: ignore[method-assign]
+    assert error(runner.logits(IDS[30:33], 30), reference(models["tiny"])[32]) < 1e-5
 
 
 class Scripted:

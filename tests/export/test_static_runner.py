@@ -113,9 +113,9 @@ def test_in_float16_the_likeliest_token_stays_where_the_margin_is_clear(models, 
     same = 0
     for at, token in enumerate(IDS):
         found = runner.logits([token], at)
-        assert error(found, wanted[at]) < 5e-3
+        assert error(found, wanted[at]) < 2e-3
         margin = wanted[at].topk(2).values.diff().abs().item()
-        if margin > 1e-2 * float(wanted[at].abs().max()):
+        if margin > 4e-3 * float(wanted[at].abs().max()):
             assert int(found.argmax()) == int(wanted[at].argmax())
             same += 1
     assert same > 40

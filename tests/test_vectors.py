@@ -388,7 +388,8 @@ def exact_rows(rope: dict[str, Any], position: int) -> list[tuple[mpmath.mpf, mp
                 smooth = min(max((original / wavelength - low) / (high - low), 0), 1)
                 frequency = (1 - smooth) * frequency / rope["factor"] + smooth * frequency
             angle = position * frequency
-            rows.append((mpmath.cos(angle), mpmath.sin(angle), 1e-15 + 4e-16 * float(angle)))
+            error = 1e-15 * (1 + (float(angle) if frequency != 1 else 0))  # a frequency of 1 makes the angle exact
+            rows.append((mpmath.cos(angle), mpmath.sin(angle), error))
     return rows
 
 

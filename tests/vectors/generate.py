@@ -42,7 +42,7 @@ DESCRIPTIONS = {
     "after the other, with all their inputs but the caches (masks: x is 0, . is -10000; rows: float16 bits, a row a "
     "token) and the slots that the real tokens' keys and values are written to afterwards. rope: doubles and their "
     "float16 bits. random: xoshiro256**, its state filled by SplitMix64. sample: ids picked one after another from the "
-    "same logits. Integers, bits and ids are exact; doubles within 1e-15 plus 4e-16 times the angle. 64-bit integers.",
+    "same logits. Integers, bits and ids are exact; doubles within 1e-15 times (1 + angle). 64-bit integers.",
     "manifests": "export/manifest.py: good manifests, and bad ones as one edit of a base (no value: the key is taken "
     "away) or as text. An app's own sentence must name the same place.",
 }

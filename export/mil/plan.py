@@ -73,7 +73,8 @@ class _Maker:
     def __init__(self, model: MethodModel, cache: WeightCache, precision: Precision) -> None:
         self._model, self._cache, self._half = model, cache, precision == "fp16"
         function = model.function
-        self._values = {value.name: value for value in (*function.inputs, *function.states)}
+        self._states = {value.name: value for value in function.states}
+        self._values = {value.name: value for value in function.inputs} | self._states
         self._constants: dict[str, Fixed | Stored | Dequantised] = {}
         self._steps: list[tuple[Operation, Callable[..., Any] | None, tuple[tuple[str, tuple[Source, ...]], ...]]] = []
 
@@ -84,7 +85,7 @@ class _Maker:
             self._add_dequantised(operation)
         elif operation.kind in _STATE:
             self._check_state(operation)
-            self._steps.append((operation, None, self._sources(operation)))
+            self._steps.append((operation, None, self._state_sources(operation)))
         else:
             compute = ARITHMETIC.get(operation.kind) or MOVEMENT.get(operation.kind)
             if compute is None:
@@ -117,6 +118,8 @@ class _Maker:
             )
             for (operation, compute, sources), names in zip(self._steps, dead, strict=True)
         )
+        if kept & self._states.keys():
+            raise GateError(f"method {self._model.method.name} returns a state, {sorted(kept & self._states.keys())}")
         outputs = tuple((self._values[name], self._constants.get(name, name)) for name in self._model.output_names)
         return Plan(function=self._model.function, steps=steps, outputs=outputs)
 
@@ -129,8 +132,7 @@ class _Maker:
 
     def _add_dequantised(self, operation: Operation) -> None:
         model = self._model
-        scale = operation.inputs.get("scale", ("",))[0]
-        half = self._half and isinstance(scale, Constant) and scale.dtype == "float16"
+        half = self._half and all(value.dtype == "float16" for value in operation.outputs)
         source = dequantised(operation, model.weights, model.weights_path, self._cache, half=half)
         if len(operation.outputs) != 1:
             raise ValueError("it has no value")
@@ -143,9 +145,16 @@ class _Maker:
             for name, arguments in operation.inputs.items()
         )
 
+    def _state_sources(self, operation: Operation) -> tuple[tuple[str, tuple[Source, ...]], ...]:
+        """As `_sources`, with the state by its name."""
+        data = [("data", (self._source(argument),)) for argument in operation.inputs.get("data", ())]
+        return (("input", (str(operation.inputs["input"][0]),)), *data)
+
     def _source(self, argument: str | Constant) -> Source:
         if isinstance(argument, Constant):
             return constant_source(argument, self._model.weights, self._model.weights_path, self._cache)
+        if argument in self._states:
+            raise ValueError(f"it uses the state {argument!r} as a value; read_state and write_state alone may")
         return self._constants.get(argument, argument)
 
     def _dtype(self, argument: str | Constant) -> str:
@@ -167,7 +176,8 @@ class _Maker:
             return "int32"
         if operation.kind == "cast":
             text = self._source(operation.inputs["dtype"][0])
-            return CASTS.get(text.value, "unknown") if isinstance(text, Fixed) else "unknown"
+            name = text.value if isinstance(text, Fixed) and isinstance(text.value, str) else ""
+            return CASTS.get(name, f"the unknown type {name!r}")
         source = {"fill": "value", "range_1d": "start"}.get(operation.kind)
         names = (source,) if source else [name for name in _ALIKE if name in operation.inputs]
         if not names or names[0] not in operation.inputs:
@@ -179,10 +189,9 @@ class _Maker:
         if set(operation.inputs) != wanted or any(len(group) != 1 for group in operation.inputs.values()):
             raise ValueError(f"it takes {sorted(operation.inputs)}; {sorted(wanted)} belong there")
         name = operation.inputs["input"][0]
-        states = {value.name: value for value in self._model.function.states}
-        if not isinstance(name, str) or name not in states:
-            raise ValueError(f"{name!r} is no state; the function has {list(states)}")
-        state = states[name]
+        if not isinstance(name, str) or name not in self._states:
+            raise ValueError(f"{name!r} is no state; the function has {list(self._states)}")
+        state = self._states[name]
         for value in operation.outputs:
             _check_declared(value, state.dtype, state.shape)
         if "data" in operation.inputs and self._dtype(operation.inputs["data"][0]) != state.dtype:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from export.mil.execute import MilExecutor
 from export.pte_values import KernelCall, Move
@@ -198,3 +200,21 @@ def test_peaks_are_the_largest_magnitudes_over_all_calls(pte: Path, inputs: list
     (head,) = [o.name for o in function.operations if o.outputs[0].name in name and o.kind == "linear"]
     assert abs(executor.peaks[f"forward/{head}"] - max(logits)) <= max(logits) * 2**-10  # before rounding
     assert not MilExecutor(pte).peaks and not any(key.startswith("prefill") for key in executor.peaks)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_program_runs_or_is_refused_in_one_line(
+    pte: Path, inputs: list[Array], tmp_path: Path, data: st.DataObject
+) -> None:
+    content = bytearray(pte.read_bytes())
+    (files,) = MilExecutor(pte).file.packages.values()
+    model = bytes(next(part for path, part in files.items() if path.endswith(".mlmodel")))
+    start = content.index(model)
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(start, start + len(model) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "damaged.pte").write_bytes(content)
+    try:
+        MilExecutor(tmp_path / "damaged.pte").execute("forward", inputs)
+    except ValueError as error:
+        assert str(error) and "\n" not in str(error)

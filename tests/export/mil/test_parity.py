@@ -27,8 +27,8 @@ from tests.packages import COREML_CONTEXT, TINY, Made
 
 CHUNK = 16
 PROMPT, STEPS = 3 * CHUNK + 5, 60  # ids 0..112: past the window of 64 and past the context of 96
-# Largest error over the logits' scale. fp32: float32's rounding in another order. fp16: measured below 6e-3.
-FP32, FP16 = 1e-5, 2e-2
+# Largest error over the logits' scale. fp32: float32's rounding in another order. fp16: measured below 1.4e-3.
+FP32, FP16 = 1e-5, 5e-3
 
 
 def some_ids(count: int = PROMPT + STEPS) -> list[int]:

@@ -16,19 +16,23 @@ def call_sizes(manifest: Manifest, steps: int | None = None) -> list[int]:
     """Tokens of each call of a prompt that begins at position 0.
 
     A small model fills each ring in chunks, decodes one by one over the slot that is overwritten first, and takes a
-    chunk across it. A large one decodes a token, takes one padded chunk (if it has chunks), and decodes again.
+    chunk across it. A large one, or fewer calls than that takes, decodes a token, takes one padded chunk (if the
+    program has chunks), and decodes again.
 
     Args:
         steps: so many calls at most; more than the plan has repeat its last chunk and decodes.
     """
     chunk, context = manifest.chunk, manifest.context
     room = context.tokens if context.kind == "bounded" else None
-    is_small = manifest.model.parameters <= SMALL
-    plan = _across_rings(manifest) if is_small else iter([1, max(1, chunk - 1), 1])
-    tail = itertools.cycle([max(1, chunk - 1), 1, 1])
-    wanted = plan if steps is None else itertools.islice(itertools.chain(plan, tail), steps)
+    few, whole = [1, max(1, chunk - 1), 1], list(_across_rings(manifest))
+    if steps is None:
+        plan = whole if manifest.model.parameters <= SMALL else few
+    else:
+        plan = list(
+            itertools.islice(itertools.chain(whole if steps >= len(whole) else [], itertools.cycle(few)), steps)
+        )
     sizes: list[int] = []
-    for size in wanted:
+    for size in plan:
         left = size if room is None else min(size, room - sum(sizes))
         if left < 1:
             break

@@ -123,6 +123,8 @@ class Scales:
 
     @property
     def sentence(self) -> str:
+        if not self.rounded:
+            return f"scales and norms as float16, which Core ML keeps; it holds all {self.total:,} scales exactly"
         small = f", {self.small:,} of them below {_SMALLEST_NORMAL:.2g}" if self.small else ""
         return (
             f"scales and norms as float16, which Core ML keeps: {self.rounded:,} of {self.total:,} scales were "

@@ -8,6 +8,7 @@ import pytest
 
 from cli.main import main
 from quant.checkpoint import load_quantized
+from tests.export.changed_coreml import change_coreml, constants, flip_bytes, open_program
 from tests.export.changed_package import change_program, find_weight, flip, place_of
 
 
@@ -91,3 +92,23 @@ def test_a_certificate_never_replaces_what_it_is_about(say, tiny_int4):
         assert code == 1 and err.count("\n") == 1
     assert not (tiny_int4.package / "certificate.json").exists()
     assert (tiny_int4.package / "model.pte").is_file()
+
+
+def test_a_coreml_package_with_changed_bytes_inside_is_exit_code_3_and_names_the_layer(say, tiny_ane, tmp_path):
+    file = open_program(tiny_ane.package)
+    change = flip_bytes(file, constants(file).linears[0].content, 1)
+    package = change_coreml(tiny_ane.package, tmp_path / "forged", change)
+    code, _, err = say("verify", package, "--against", tiny_ane.checkpoint)
+    assert code == 3 and "layers.0.attention.q_proj: 1 of 8192 codes differ" in err
+
+
+def test_steps_bound_what_is_executed_of_a_coreml_package(say, tiny_ane):
+    code, out, _ = say("verify", tiny_ane.package, "--against", tiny_ane.checkpoint, "--steps", 3)
+    assert code == 0 and "\nexecuted\n  2 x forward and 1 x prefill, 17 tokens" in out
+    code, out, _ = say("verify", tiny_ane.package, "--against", tiny_ane.checkpoint, "--steps", 0)
+    assert code == 0 and "nothing was executed (--steps 0)" in out
+
+
+def test_steps_of_a_package_that_is_not_executed_here_are_refused(say, tiny_int4):
+    code, _, err = say("verify", tiny_int4.package, "--against", tiny_int4.checkpoint, "--steps", 3)
+    assert code == 1 and "--steps is for CoreML packages" in err

@@ -72,7 +72,7 @@ def exchange(file: CoremlFile, one: CoremlWeight, other: CoremlWeight) -> Change
 
 def swap_inputs(file: CoremlFile, method: str, operation: Operation, first: str, second: str) -> Change:
     """Two inputs of an operation, whose values have names of one length, change places."""
-    message = next(m for m, name in _operations(file, method) if name == operation.outputs[0].name)
+    message = next(m for m, name in operation_messages(file, method) if name == operation.outputs[0].name)
     bindings = message.entries(2)
     names = [bindings[key].messages(1)[0].content(1) for key in (first, second)]
     assert len(names[0]) == len(names[1]) and bytes(names[0]) != bytes(names[1])
@@ -85,7 +85,7 @@ def swap_inputs(file: CoremlFile, method: str, operation: Operation, first: str,
     return change
 
 
-def _operations(file: CoremlFile, method: str) -> Iterator[tuple[Message, str]]:
+def operation_messages(file: CoremlFile, method: str) -> Iterator[tuple[Message, str]]:
     """Each operation of a method as its message, with the name of its first result."""
     model = file.methods[method]
     mlmodel = next(
@@ -95,7 +95,8 @@ def _operations(file: CoremlFile, method: str) -> Iterator[tuple[Message, str]]:
     assert program is not None
     function = program.entries(2)[model.function_name]
     for entry in function.entries(3)[model.function.opset].messages(3):
-        yield entry, entry.messages(3)[0].text(1)
+        made = entry.messages(3)
+        yield entry, made[0].text(1) if made else ""
 
 
 def swappable(file: CoremlFile, method: str, kind: str, layer: int) -> tuple[Operation, str, str]:

@@ -13,7 +13,7 @@ from export.manifest_parts import CacheLayer, Method
 from export.pte import Pte
 from model.config import ModelConfig
 
-FORMAT = 1  # of the constant methods, and of what docs/package.md says of the loop
+FORMAT = 1  # of the constant methods, and of what docs/static-kv.md says of the loop
 _PREFIX = "pocketlm_"
 Constant = int | float | bool | list[int] | list[str]
 

@@ -1,6 +1,9 @@
 """What it takes to make a package at full size: random weights, quantized, exported and inspected, each by the command.
 
     flock /tmp/heavy.lock python -m benchmarks.export_full -o benchmarks/results/DATE-export-full.json
+    python -m benchmarks.export_full --recipe 4w-channel --target coreml-ane -o benchmarks/results/DATE-coreml-full.json
+
+A package for Core ML is also verified: all integers, and some calls of its program executed.
 
 Every step is a process of its own, as a user starts it; its peak is the kernel's own count (VmHWM, which counts pages
 of mapped files as well), read in the process at its end. Needs 10 GB of disk in --work. CI never runs it.
@@ -58,18 +61,20 @@ def run(*arguments: str | Path) -> dict[str, object]:
     }
 
 
-def measure(work: Path, preset: str, options: list[str], checkpoint: Path | None) -> dict[str, object]:
+def measure(work: Path, preset: str, recipe: str, options: list[str], checkpoint: Path | None) -> dict[str, object]:
     """Makes what is missing, exports, and reads what was written."""
     steps: dict[str, object] = {}
     if checkpoint is None:
         steps["convert"] = run("convert", "--preset", preset, work / "float")
         checkpoint = work / "integers"
-        steps["quantize"] = run("quantize", work / "float", checkpoint)
+        steps["quantize"] = run("quantize", work / "float", checkpoint, "--recipe", recipe)
     steps["export"] = run("export", checkpoint, work / "package", *options)
     steps["inspect --strict"] = run("inspect", "--strict", work / "package")
     with open_package(work / "package") as package:
         program, manifest = package.path("program"), package.manifest
         method = read_pte(program).method()
+    if manifest.target.startswith("coreml-"):
+        steps["verify"] = run("verify", work / "package", "--against", checkpoint)
     size = program.stat().st_size
     return {
         "preset": preset,
@@ -88,6 +93,7 @@ def measure(work: Path, preset: str, options: list[str], checkpoint: Path | None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="mobilellm-pro")
+    parser.add_argument("--recipe", default="8da4w-g32")
     parser.add_argument("--checkpoint", type=Path, help="a quantized checkpoint of it; default: made here")
     parser.add_argument("--work", type=Path, help="a folder on a large disk; default: a temporary one")
     parser.add_argument("-o", dest="output", type=Path, help="also write the result here")
@@ -102,7 +108,7 @@ def main() -> None:
     if given.work is not None:
         given.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.work, prefix="export-full-") as folder:
-        result |= measure(Path(folder), given.preset, options, given.checkpoint)
+        result |= measure(Path(folder), given.preset, given.recipe, options, given.checkpoint)
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")
     if given.output is not None:

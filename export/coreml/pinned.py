@@ -20,6 +20,7 @@ _PLACEHOLDER = uuid.UUID("706f636b-6574-4c4d-8000-000000000000")
 _NAMES = uuid.UUID("706f636b-6574-4c4d-8000-000000000001")  # namespace of an mlpackage's items
 _DATE = "com.github.apple.coremltools.conversion_date"
 _MANIFEST, _PROGRAM = "Manifest.json", "model.mlmodel"
+_DEBUG = ("debug_info.json", "executorch_debug_handle_mapping.json")  # for tracing events; no runtime needs them
 
 
 @contextlib.contextmanager
@@ -54,9 +55,12 @@ def pinned(folder: Path) -> Iterator[None]:
 
 
 def settle(folder: Path) -> None:
-    """Rewrites the mlpackages below a folder in their one form."""
+    """Rewrites the mlpackages below a folder in their one form, without what only the converter's authors read."""
     from coremltools.proto.Model_pb2 import Model
 
+    for name in _DEBUG:
+        for path in sorted(folder.rglob(name)):
+            path.unlink()
     for path in sorted(folder.rglob(_PROGRAM)):
         model = Model()
         model.ParseFromString(path.read_bytes())

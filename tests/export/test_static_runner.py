@@ -245,7 +245,7 @@ def test_another_chat_begins_at_position_0_in_the_same_caches(models):
 
 
 def test_evaluation_scores_it_like_any_package(models):
-    scorer = PackageScorer(runner_of(models["tiny"], chunk=4), vocab_size=320, safe=WINDOW)  # type: ignore[arg-type]
+    scorer = PackageScorer(runner_of(models["tiny"], chunk=4), vocab_size=320, safe=WINDOW)
     wanted = reference(models["tiny"])
     for start in (5, 3, 30):  # the second shares a prompt with the first, and goes on in its cache
         found = torch.cat(list(scorer.rows(IDS[: start + 4], start)))

@@ -114,25 +114,24 @@ def export_package(
         methods=methods,
         allow_lint=allow_lint,
     )
+    _check_environment(plans)
     _check_tokenizer(checkpoint, info.tokenizer, info.config.vocab_size)
     if len(plans) == 1:
         return ExportSummary(packages=(_export_one(checkpoint, info, plans[0], out, out, zipped, overwrite),))
     with atomic_output(out, overwrite=overwrite, parts=parts) as partial:
-        suffix = ".zip" if zipped else ""
-        return ExportSummary(
-            packages=tuple(
-                _export_one(
-                    checkpoint,
-                    info,
-                    plan,
-                    partial / (plan.target.name + suffix),
-                    out / (plan.target.name + suffix),
-                    zipped,
-                    False,
-                )
-                for plan in plans
-            )
-        )
+        names = [plan.target.name + (".zip" if zipped else "") for plan in plans]
+        made = [
+            _export_one(checkpoint, info, plan, partial / name, out / name, zipped, False)
+            for plan, name in zip(plans, names, strict=True)
+        ]
+    return ExportSummary(packages=tuple(made))
+
+
+def _check_environment(plans: list[ExportPlan]) -> None:
+    if any(plan.target.backend == COREML for plan in plans):
+        from export.export_coreml import check_converter
+
+        check_converter()
 
 
 def _check_tokenizer(checkpoint: Path, spec: TokenizerSpec | None, vocab_size: int) -> None:

@@ -4,6 +4,7 @@ The checks and the runner read the file by `export.mil`, which shares no code wi
 """
 
 import gc
+import importlib.util
 import logging
 from collections import Counter
 from pathlib import Path
@@ -19,10 +20,25 @@ from export.static_runner import Precision, StatefulRunner, StaticRunner
 from model.checkpoint import read_info
 from model.checkpoint_info import CheckpointInfo
 from model.config import ModelConfig
+from model.errors import EnvironmentFault
 
 _log = logging.getLogger("pocketlm")
 
 _CACHE_BYTES = 5 << 30  # a golden prompt runs each weight some fifty times: all of a billion stay dequantised
+
+
+def check_converter() -> None:
+    """Whether Core ML's converter is installed.
+
+    Raises:
+        EnvironmentFault: it is not, since it has no build for this Python or system.
+    """
+    if importlib.util.find_spec("coremltools") is None:
+        raise EnvironmentFault(
+            "coremltools is not installed, and an export for Core ML needs it: it has builds for Python 3.11 to 3.13 "
+            "on macOS and on Linux x86-64 (`pip install coremltools==9.0` there); packages made elsewhere run and are "
+            "verified here all the same"
+        )
 
 
 def lower_to(program: Path, checkpoint: Path, info: CheckpointInfo, plan: ExportPlan) -> None:

@@ -172,21 +172,10 @@ def plan_package(
     for name, value in (("--max-context", max_context), ("--prefill-chunk", prefill_chunk)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1 token")
-    notes = []
-    context = max_context
-    if context is None:
-        takes_all = bounded and target.backend != COREML
-        context = config.max_context if takes_all else min(target.default_context, config.max_context)
-        if not takes_all and context < target.default_context:
-            notes.append(f"context is {context} tokens, all that the model was trained for (--max-context changes it)")
-    elif context > config.max_context:
-        notes.append(
-            f"context {context} is longer than the {config.max_context} tokens that the model was trained for: "
-            "what it writes past them is untested"
-        )
+    context, notes = _resolve_context(config, target, max_context, bounded=bounded)
     chunk = _resolve_chunk(prefill_chunk, target, context, bounded=bounded)
     if methods is not None:
-        chunk = static_chunk(config, target, prefill_chunk and chunk, context=context, methods=methods)
+        chunk = static_chunk(config, target, prefill_chunk, context=context, methods=methods)
     check_context(target, context, chunk)
     layers = tuple(
         coreml_layer(config, layer, context=context, bounded=bounded)
@@ -195,8 +184,6 @@ def plan_package(
         for layer in range(config.num_layers)
     )
     notes += _mask_notes(layers, chunk) if target.backend != COREML else []
-    if target.is_bounded:
-        notes.append(f"positions end at {context}: Core ML's state is a full cache here, not an endless window")
     has_local = len(config.global_layers) < config.num_layers
     return ExportPlan(
         target=target,
@@ -207,6 +194,25 @@ def plan_package(
         notes=tuple(notes),
         methods=methods,
     )
+
+
+def _resolve_context(config: ModelConfig, target: Target, given: int | None, *, bounded: bool) -> tuple[int, list[str]]:
+    """Positions, and notes on how they came about."""
+    notes = []
+    context = given
+    if context is None:
+        takes_all = bounded and target.backend != COREML
+        context = config.max_context if takes_all else min(target.default_context, config.max_context)
+        if not takes_all and context < target.default_context:
+            notes.append(f"context is {context} tokens, all that the model was trained for (--max-context changes it)")
+    elif context > config.max_context:
+        notes.append(
+            f"context {context} is longer than the {config.max_context} tokens that the model was trained for: "
+            "what it writes past them is untested"
+        )
+    if target.is_bounded:
+        notes.append(f"positions end at {context}: Core ML's state is a full cache here, not an endless window")
+    return context, notes
 
 
 def mask_bytes(layers: Sequence[CacheLayer], chunk: int) -> int:

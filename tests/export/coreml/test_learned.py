@@ -7,7 +7,7 @@ from export.coreml.row_order import row_order
 from export.mil.constants import read_constant_array
 from export.mil.container import open_coreml
 from export.mil.values import Constant
-from model.tensor_files import open_tensors
+from model.checkpoint import open_tensors
 from quant.integers import quantize_absmax
 from quant.recipe import LayerScheme
 from tests.packages import TINY, Made

@@ -4,6 +4,7 @@ The arithmetic and its order are those of the native runner (runner/sampler.cpp)
 here and in Swift. V vocabulary.
 """
 
+import heapq
 import math
 import secrets
 from collections.abc import Sequence
@@ -135,11 +136,12 @@ def likeliest(logits_V: Sequence[float]) -> int:
 
 
 def _nucleus(weights: Sequence[float], wanted: float) -> tuple[list[int], float]:
-    """The ids kept, the lightest first, and the sum of their weights."""
+    """The ids kept, the lightest first, and the sum of their weights. A heap sorts no more of them than are kept."""
+    heaviest = [(-weight, token) for token, weight in enumerate(weights)]
+    heapq.heapify(heaviest)
     kept, total = [], 0.0
-    for token in sorted(range(len(weights)), key=lambda token: (-weights[token], token)):
-        if total >= wanted:
-            break
+    while heaviest and total < wanted:
+        _, token = heapq.heappop(heaviest)
         kept.append(token)
         total += weights[token]
     return kept[::-1], total

@@ -1,5 +1,6 @@
 """A lowered file, executed, against the modules that were lowered and the cache-free model; and forgeries are seen."""
 
+import dataclasses
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,11 @@ from export.static_runner import StatefulRunner, StaticRunner
 from export.target import find_target
 from model.checkpoint import read_info
 from model.errors import GateError
+from quant.checkpoint import quantize_checkpoint
 from tests.export.coreml.eager import EagerCoreml, reference_model
 from tests.export.mil.small_models import changed, main_block, weights_place
-from tests.export.static_standin import windowed_logits
-from tests.packages import COREML_CONTEXT, TINY, Made
+from tests.export.static_standin import static_manifest, windowed_logits
+from tests.packages import COREML_CONTEXT, TINY, Made, make_checkpoint
 
 CHUNK = 16
 PROMPT, STEPS = 3 * CHUNK + 5, 60  # ids 0..112: past the window of 64 and past the context of 96
@@ -67,6 +69,26 @@ def twin(tiny_gpu: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = plan_export(info, target, max_context=COREML_CONTEXT, prefill_chunk=CHUNK, bounded=False)
     lower_coreml(tiny_gpu.checkpoint, info, plan, out, precision="fp32")
     return out
+
+
+@pytest.mark.slow
+def test_a_table_in_three_chunks_is_one_table_at_every_edge(tmp_path: Path) -> None:
+    """40,000 rows: ids around both cuts and around 2^15, where an int16 ends; the converter casts ids to 16 bits."""
+    config = dataclasses.replace(TINY, vocab_size=40_000, dim=32, head_dim=8, num_layers=1, global_layers=())
+    make_checkpoint(config, tmp_path / "c", own_norms=True)
+    quantize_checkpoint(tmp_path / "c", tmp_path / "q", recipe="4w-channel")
+    info = read_info(tmp_path / "q")
+    plan = plan_export(info, find_target("coreml-ane"), max_context=96, prefill_chunk=CHUNK, bounded=False)
+    lower_coreml(tmp_path / "q", info, plan, tmp_path / "wide.pte")
+    executor = MilExecutor(tmp_path / "wide.pte", precision="fp32")
+    eager = EagerCoreml(tmp_path / "q", static_manifest(config, context=96, chunk=CHUNK))
+    method = static_manifest(config, context=96, chunk=CHUNK).methods["forward"]
+    inputs = [np.ones(spec.shape, dtype=np.int32 if spec.dtype == "int32" else np.float32) for spec in method.inputs]
+    for token in (0, 13_333, 13_334, 26_666, 26_667, 32_767, 32_768, 39_999):
+        inputs[0] = np.full((1, 1), token, dtype=np.int32)
+        for mine, theirs in zip(executor.execute("forward", inputs), eager.execute("forward", inputs), strict=True):
+            # the file's constants are float16, the module's are not; another row would differ by its own size
+            np.testing.assert_allclose(mine, theirs, atol=1e-3 * np.abs(theirs).max(), rtol=0)
 
 
 def twin_logits(pte: Path, manifest: Manifest, count: int = PROMPT + STEPS) -> Tensor:

@@ -52,8 +52,7 @@ def evaluate_things(
             was not itself trained for a recipe.
         trained_on: lists of training documents (or folders with one) that belong to all things.
         twins: quantized checkpoints whose packages are to be run by a twin (evaluation/twin.py).
-        simulated_tokens: most tokens of the text for all things when one of them is a CoreML package, which runs in a
-            simulation; see evaluation/simulated.py.
+        simulated_tokens: most tokens of the text for all things when one is simulated (evaluation/simulated.py).
         lm_eval: tasks of lm-evaluation-harness, its own or of the files in `lm_eval_path`.
         progress: receives a line every few seconds, and each note and warning as it arises.
 
@@ -63,16 +62,14 @@ def evaluate_things(
         EnvironmentFault: lm_eval is missing, or its data.
     """
     _check_asked(text, tasks, lm_eval)
-    lists = [find_list(place) for place in trained_on]
     questions = [read_questions(path, limit_questions) for path in tasks]
     found = text if text is None else read_text(str(text), protocol=protocol, listed=documents, limit=limit_documents)
     with contextlib.ExitStack() as stack:
         opened = open_things(things, stack, reference=reference)
         job = _Job(opened, find_reference(opened, reference), progress or (lambda line: None))
         job.use_twins(twins)
-        job.score_text(found, lists, max_tokens, simulated_tokens)
-        for name, given in zip(short_names(tasks), questions, strict=True):
-            job.score_task(name.removesuffix(".jsonl"), given if limit_questions else job.few(name, given), delimiter)
+        job.score_text(found, [find_list(place) for place in trained_on], max_tokens, simulated_tokens)
+        job.score_tasks(short_names(tasks), questions, delimiter, is_limited=limit_questions is not None)
         job.run_harness(lm_eval, lm_eval_path, limit_questions)
         return job.result()
 
@@ -133,11 +130,14 @@ class _Job:
         for i, run in enumerate(runs):
             self._scores[i] = replace(self._scores[i], documents=tuple(run.documents), seconds=run.seconds)
 
-    def few(self, name: str, questions: Sequence[Question]) -> Sequence[Question]:
-        """The first questions, if something is simulated and nobody has said how many to take."""
-        taken, notes = few_questions(name, questions, self._simulated)
-        self._note(notes)
-        return taken
+    def score_tasks(
+        self, names: Sequence[str], files: Sequence[Sequence[Question]], delimiter: str, *, is_limited: bool
+    ) -> None:
+        """Scores files of questions: the first ones, if something is simulated and nobody has said how many to take."""
+        for name, questions in zip(names, files, strict=True):
+            taken, notes = (questions, []) if is_limited else few_questions(name, questions, self._simulated)
+            self._note(notes)
+            self.score_task(name.removesuffix(".jsonl"), taken, delimiter)
 
     def score_task(self, name: str, questions: Sequence[Question], delimiter: str) -> None:
         """Scores one file of questions with every thing."""

@@ -24,7 +24,8 @@ class Execution:
     bound_fp32: float
     error_fp16: float  # of the file in simulated float16
     noise_fp16: float  # of the eager model when every result is rounded to float16
-    compared: int  # calls whose best logit leads by more than twice that noise; their first choice must be equal
+    compared: int  # calls whose best logit leads by more than twice that noise
+    equal: int  # of them: first choices that are the eager model's; all must be
     golden: int | None  # ids of the golden prompt that were repeated in simulated float16; None: not run
     peak: float  # the largest magnitude of any result, in float32
     peak_operation: str
@@ -44,7 +45,7 @@ class Execution:
             f"  {methods}, {self.tokens:,} tokens{rings}, against the eager model without a cache",
             f"  float32: logits within {self.error_fp32:.2g} (bound {self.bound_fp32:.2g}, scale {self.scale:.3g})",
             f"  simulated float16: within {self.error_fp16:.2g}; the eager model moves by {self.noise_fp16:.2g} when "
-            f"rounded; {self.compared} of {self.calls} first choices lead by more than twice that, and all are equal",
+            f"rounded; {self.compared} of {self.calls} first choices lead by more than twice that, {self.equal} of them equal",
             "  largest magnitudes (float16 ends at 65,504; masked scores aside): "
             + ", ".join(f"{peak:,.4g} ({name})" for name, peak in worst),
         ]

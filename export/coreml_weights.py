@@ -19,6 +19,7 @@ from export.mil.values import Blob, Constant
 from export.mil.weights import unpack_nibbles
 from quant.recipe import SchemeName
 
+FORWARD = "forward"  # the method that every program of ours has
 COMPRESSED = "constexpr_blockwise_shift_scale"
 _KINDS: dict[str, SchemeName] = {"int4": "int4-channel", "int8": "int8-channel"}
 _FLOATS = ("float16", "float32")
@@ -280,7 +281,13 @@ def blob_constants(model: MethodModel) -> Iterator[Constant]:
 
 
 def by_method(methods: Mapping[str, MethodModel]) -> dict[str, CoremlConstants]:
-    """`read_coreml_constants` of each, with the method's name in errors."""
+    """`read_coreml_constants` of each, with the method's name in errors.
+
+    Raises:
+        ValueError: the program is damaged, or has no method `forward`.
+    """
+    if FORWARD not in methods:
+        raise ValueError(f"the program has no method {FORWARD!r}, only {', '.join(methods)}; {_AGAIN}")
     found = {}
     for name, model in methods.items():
         try:

@@ -1,24 +1,24 @@
 """What an export will make and need, before any work: parameters, bytes, memory and time. Loads no torch."""
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from export.estimate_coreml import coreml_export_cost, coreml_file_bytes
 from export.estimate_file import FileBytes, file_bytes
 from export.estimate_memory import PackageMemory, package_memory, planned_bytes
+from export.estimate_subject import Subject, find_subject
+from export.manifest_parts import Memory
+from export.memory_coreml import coreml_memory
 from export.plan import ExportPlan, plan_export
-from export.target import find_target
-from model.checkpoint import read_info
-from model.checkpoint_info import CheckpointInfo, QuantizationInfo
-from model.config import PRESETS, ModelConfig
-from quant.plan import choose, read_plan
-from quant.recipe import LayerScheme, Recipe, find_recipe
+from export.static_layout import Methods, static_methods
+from export.target import COREML, find_target
+from model.config import ModelConfig
+from quant.recipe import Recipe, find_recipe
 
 _MIB = 1 << 20
-_PRESET_ENTRY = 72  # bytes an entry of the tokenizer.json that `convert --preset` writes (32,000 entries: 71.2)
 _MANIFEST = (6150, 165)  # bytes of manifest.json: in all, and for each layer
+_TENSOR_LINES = 182  # of the same for each tensor of a method, where a manifest lists caches as inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +41,6 @@ _EXPORT_MACHINE = "one quiet core of an AMD EPYC (Zen 4)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is estimated: a checkpoint's description as if it were quantized already, and the files beside it."""
-
-    name: str
-    info: CheckpointInfo
-    schemes: Mapping[str, LayerScheme]
-    tokenizer_bytes: int
-    tokenizer_entries: int
-    licence_bytes: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """The whole answer; sizes in bytes."""
 
@@ -67,7 +54,8 @@ class Estimate:
     tokenizer_bytes: int
     licence_bytes: int
     manifest_bytes: int
-    memory: PackageMemory
+    phone: Memory  # the manifest's section
+    memory: PackageMemory | None  # what it is made of, and of hosts; None where no host runs the package itself
     export_peak_bytes: int
     export_seconds: int
     notes: tuple[str, ...]
@@ -94,10 +82,10 @@ class Estimate:
             "program_bytes": self.program.total,
             "package_bytes": self.package_bytes,
             "cache_bytes": self.plan.cache.bytes,
-            "phone_peak_bytes": self.memory.in_app,
-            "host_peak_bytes": self.memory.in_generate,
-            "host_native_peak_bytes": self.memory.in_native_child,
-            "runner_peak_bytes": self.memory.in_runner,
+            "phone_peak_bytes": self.phone.estimated_peak_bytes,
+            "host_peak_bytes": None if self.memory is None else self.memory.in_generate,
+            "host_native_peak_bytes": None if self.memory is None else self.memory.in_native_child,
+            "runner_peak_bytes": None if self.memory is None else self.memory.in_runner,
             "export_peak_bytes": self.export_peak_bytes,
             "export_seconds": self.export_seconds,
             "export_machine": self.export_machine,
@@ -107,8 +95,8 @@ class Estimate:
                 "licences": self.licence_bytes,
                 "manifest": self.manifest_bytes,
             },
-            "memory": asdict(self.memory),
-            "phone_peak": self.memory.sentence,
+            "memory": None if self.memory is None else asdict(self.memory),
+            "phone_peak": self.phone.estimate,
             "notes": list(self.notes),
         }
 
@@ -122,31 +110,48 @@ def estimate(
     max_context: int | None = None,
     prefill_chunk: int | None = None,
     bounded: bool = False,
+    methods: Methods | None = None,
 ) -> Estimate:
     """Estimates the package of a preset or a checkpoint folder.
 
     Args:
         source: a name of `PRESETS`, or the path of a float or quantized checkpoint. A preset wins over a folder of its
             name; write `./name` for that.
-        recipe: a name of `RECIPES`; default 8da4w-g32, or a quantized checkpoint's own.
+        recipe: a name of `RECIPES`; default 8da4w-g32 (or what the target holds instead), or a checkpoint's own.
         group_size: overrides the recipe's, as in `quantize`.
         target: a name of `TARGETS`.
-        max_context, prefill_chunk, bounded: as in `export`.
+        max_context, prefill_chunk, bounded, methods: as in `export`.
 
     Raises:
         ValueError: an unknown name, a damaged checkpoint, a recipe that is not the quantized checkpoint's, or options
             that do not fit the model.
     """
     chosen = find_target(target)
-    subject = find_subject(source, recipe=recipe, group_size=group_size)
-    plan = plan_export(subject.info, chosen, max_context=max_context, prefill_chunk=prefill_chunk, bounded=bounded)
-    return _of_plan(subject, plan)
+    subject = find_subject(source, recipe=recipe, group_size=group_size, target=chosen)
+    plan = plan_export(
+        subject.info,
+        chosen,
+        max_context=max_context,
+        prefill_chunk=prefill_chunk,
+        bounded=bounded,
+        methods=methods,
+    )
+    return _of_coreml(subject, plan) if chosen.backend == COREML else _of_xnnpack(subject, plan)
 
 
-def _of_plan(subject: Subject, plan: ExportPlan) -> Estimate:
-    info, config = subject.info, subject.info.config
-    assert info.quantization is not None  # find_subject fills it in
-    rule = find_recipe(info.quantization.recipe)
+def _of_coreml(subject: Subject, plan: ExportPlan) -> Estimate:
+    config = subject.info.config
+    program = coreml_file_bytes(config, subject.schemes, plan)
+    phone = coreml_memory(config, plan, program_bytes=program.total, entries=subject.tokenizer_entries)
+    note = "Core ML runs on no host, so nothing here was ever measured on what will run it; verify executes it in numpy"
+    cost = coreml_export_cost(config, plan, program)
+    return _put_together(subject, plan, program, phone, None, cost, (note,))
+
+
+def _of_xnnpack(subject: Subject, plan: ExportPlan) -> Estimate:
+    config, quantization = subject.info.config, subject.info.quantization
+    assert quantization is not None  # find_subject fills it in
+    rule = find_recipe(quantization.recipe)
     program = file_bytes(config, subject.schemes, rule, plan)
     memory = package_memory(
         config,
@@ -156,23 +161,52 @@ def _of_plan(subject: Subject, plan: ExportPlan) -> Estimate:
         planned_bytes=planned_bytes(config, plan),
         tokenizer_entries=subject.tokenizer_entries,
     )
-    export_bytes, export_seconds = _export_cost(config, rule, program, memory)
+    phone = Memory(
+        cache_bytes=plan.cache.bytes,
+        program_bytes=program.total,
+        estimated_peak_bytes=memory.in_app,
+        estimate=memory.sentence,
+    )
+    return _put_together(subject, plan, program, phone, memory, _export_cost(config, rule, program, memory))
+
+
+def _put_together(
+    subject: Subject,
+    plan: ExportPlan,
+    program: FileBytes,
+    phone: Memory,
+    memory: PackageMemory | None,
+    cost: tuple[int, int],
+    notes: tuple[str, ...] = (),
+) -> Estimate:
+    info, config = subject.info, subject.info.config
+    assert info.quantization is not None  # find_subject fills it in
     return Estimate(
         source=subject.name,
         preset=info.preset,
-        recipe=rule.name,
+        recipe=info.quantization.recipe,
         parameters=config.num_parameters,
         exceptions={name: scheme.reason for name, scheme in subject.schemes.items() if scheme.reason},
         plan=plan,
         program=program,
         tokenizer_bytes=subject.tokenizer_bytes,
         licence_bytes=subject.licence_bytes,
-        manifest_bytes=_MANIFEST[0] + config.num_layers * _MANIFEST[1],
+        manifest_bytes=manifest_bytes(config, plan),
+        phone=phone,
         memory=memory,
-        export_peak_bytes=export_bytes,
-        export_seconds=export_seconds,
-        notes=(*subject.notes, *plan.notes),
+        export_peak_bytes=cost[0],
+        export_seconds=cost[1],
+        notes=(*subject.notes, *plan.notes, *notes),
     )
+
+
+def manifest_bytes(config: ModelConfig, plan: ExportPlan) -> int:
+    """Length of manifest.json; it hangs on the golden text, too."""
+    listed = 0
+    if plan.target.is_static and plan.methods is not None:
+        methods = static_methods(config, plan.cache.layers, chunk=plan.chunk, methods=plan.methods)
+        listed = sum(len(method.inputs) + len(method.outputs) for method in methods.values())
+    return _MANIFEST[0] + config.num_layers * _MANIFEST[1] + listed * _TENSOR_LINES
 
 
 def _export_cost(config: ModelConfig, recipe: Recipe, program: FileBytes, memory: PackageMemory) -> tuple[int, int]:
@@ -183,84 +217,3 @@ def _export_cost(config: ModelConfig, recipe: Recipe, program: FileBytes, memory
     num_bytes = _EXPORT_BYTES + config.num_layers * cost.layer_bytes + max(held, run)
     seconds = _EXPORT_SECONDS + config.num_layers * cost.layer_seconds + program.total / _MIB * cost.mib_seconds
     return num_bytes, round(seconds)
-
-
-def find_subject(source: str, *, recipe: str | None, group_size: int | None) -> Subject:
-    """A preset by its name, or a checkpoint by its folder; see `estimate`."""
-    if recipe is not None:
-        find_recipe(recipe)
-    if source in PRESETS:
-        return _of_preset(source, recipe, group_size)
-    folder = Path(source)
-    if not folder.is_dir():
-        raise ValueError(_unknown(source, folder))
-    info = read_info(folder)
-    if info.quantization is None:
-        info, schemes = _as_quantized(info, recipe, group_size)
-    else:
-        _check_own_recipe(folder, info.quantization, recipe, group_size)
-        schemes = read_plan(folder, info)
-    spec = info.tokenizer
-    notes = () if spec is not None else (f"{source} has no tokenizer; `export` will ask for one",)
-    return Subject(
-        name=source,
-        info=info,
-        schemes=schemes,
-        tokenizer_bytes=_size(folder / spec.file) if spec is not None else 0,
-        tokenizer_entries=spec.vocab_size if spec is not None else 0,
-        licence_bytes=sum(_size(folder / name) for name in info.licences),
-        notes=notes,
-    )
-
-
-def _of_preset(name: str, recipe: str | None, group_size: int | None) -> Subject:
-    config = PRESETS[name]
-    float_info = CheckpointInfo(config=config, family="random", source_sha256="", preset=name)
-    info, schemes = _as_quantized(float_info, recipe, group_size)
-    return Subject(
-        name=name,
-        info=info,
-        schemes=schemes,
-        tokenizer_bytes=_PRESET_ENTRY * config.vocab_size,
-        tokenizer_entries=config.vocab_size,
-        licence_bytes=0,
-        notes=(
-            f"a preset has no tokenizer: one of {_PRESET_ENTRY} bytes an entry is assumed, as `convert --preset` "
-            "writes it, and no licence",
-        ),
-    )
-
-
-def _as_quantized(
-    info: CheckpointInfo, recipe: str | None, group_size: int | None
-) -> tuple[CheckpointInfo, dict[str, LayerScheme]]:
-    """What `quantize` would make of a float checkpoint's description."""
-    choice = choose(info.preset or "the checkpoint", info, recipe=recipe, group_size=group_size)
-    return replace(info, trained_for=None, quantization=choice.to_info()), dict(choice.layers)
-
-
-def _check_own_recipe(folder: Path, own: QuantizationInfo, recipe: str | None, group_size: int | None) -> None:
-    if recipe is not None and recipe != own.recipe:
-        raise ValueError(
-            f"{folder} is quantized with {own.recipe} already, not {recipe}; leave out --recipe, or give the float "
-            "checkpoint that it was made from"
-        )
-    if group_size is not None and group_size != own.group_size:
-        raise ValueError(
-            f"{folder} is quantized in groups of {own.group_size} already, not {group_size}; leave out --group-size, "
-            "or give the float checkpoint that it was made from"
-        )
-
-
-def _unknown(source: str, folder: Path) -> str:
-    if folder.exists():
-        return f"{source} is a file; give a preset ({', '.join(PRESETS)}) or a checkpoint folder"
-    near = difflib.get_close_matches(source.lower(), PRESETS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{source!r} is neither a preset nor a checkpoint folder{hint}; presets: {', '.join(PRESETS)}"
-
-
-def _size(file: Path) -> int:
-    if not file.is_file():
-        raise ValueError(f"{file} is missing, though checkpoint.json names it; copy the checkpoint again")
-    return file.stat().st_size

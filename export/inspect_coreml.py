@@ -110,7 +110,7 @@ def _describe(name: str, chunks: Sequence[CoremlWeight]) -> LayerWeight:
         bits=bits,
         group_size=first.group_size,
         shape=(sum(chunk.shape[0] for chunk in chunks), first.shape[1]),
-        activations=f"{first.scale_dtype} (Core ML has no dynamic INT8)",
+        activations=first.scale_dtype,
         delegate=None if first.use == "gather" else 0,
         codes_bytes=sum(len(chunk.content) for chunk in chunks),
         scales_bytes=sum(len(chunk.scale_content) for chunk in chunks),

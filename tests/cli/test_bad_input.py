@@ -188,7 +188,7 @@ def spoil_scale(folder: Path) -> None:
     ],
 )
 def test_export_refuses_a_damaged_checkpoint_before_it_lowers(tiny_int4, tmp_path, refused, monkeypatch, damage, words):
-    monkeypatch.setattr("export.export.lower", lambda *_: pytest.fail("it lowers a damaged checkpoint"))
+    monkeypatch.setattr("export.export_xnnpack.lower", lambda *_: pytest.fail("it lowers a damaged checkpoint"))
     damage(Path(shutil.copytree(tiny_int4.checkpoint, tmp_path / "quantized")))
     line = refused("export", tmp_path / "quantized", tmp_path / "new" / "out")
     for word in words:
@@ -196,7 +196,7 @@ def test_export_refuses_a_damaged_checkpoint_before_it_lowers(tiny_int4, tmp_pat
 
 
 def test_export_refuses_what_it_cannot_make_before_it_lowers(checkpoint, tiny_int4, tmp_path, refused, monkeypatch):
-    monkeypatch.setattr("export.export.lower", lambda *_: pytest.fail("it lowers"))
+    monkeypatch.setattr("export.export_xnnpack.lower", lambda *_: pytest.fail("it lowers"))
     out = tmp_path / "out"
     assert "is not quantized; run `pocketlm quantize`" in refused("export", checkpoint, out)
     assert "unknown target 'xnpack'; did you mean 'xnnpack'?" in refused(

@@ -81,6 +81,7 @@ lower_coreml(Path(checkpoint), info, plan, Path(out))
 """
 
 
+@pytest.mark.slow
 def test_another_process_with_other_hashes_writes_the_same_bytes(tiny_gpu: Made, tmp_path: Path) -> None:
     out = tmp_path / "again.pte"
     argv = [sys.executable, "-c", _LOWER_AGAIN, tiny_gpu.checkpoint, out, "coreml-gpu", str(COREML_CONTEXT)]

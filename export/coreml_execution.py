@@ -45,7 +45,8 @@ class Execution:
             f"  {methods}, {self.tokens:,} tokens{rings}, against the eager model without a cache",
             f"  float32: logits within {self.error_fp32:.2g} (bound {self.bound_fp32:.2g}, scale {self.scale:.3g})",
             f"  simulated float16: within {self.error_fp16:.2g}; the eager model moves by {self.noise_fp16:.2g} when "
-            f"rounded; {self.compared} of {self.calls} first choices lead by more than twice that, {self.equal} of them equal",
+            f"rounded; {self.compared} of {self.calls} first choices lead by more than twice that, and {self.equal} of "
+            "them are equal",
             "  largest magnitudes (float16 ends at 65,504; masked scores aside): "
             + ", ".join(f"{peak:,.4g} ({name})" for name, peak in worst),
         ]

@@ -210,6 +210,7 @@ def place_of_modulus(file, slots: int) -> int:
     raise AssertionError("nothing is divided by the number of slots")
 
 
+@pytest.mark.slow
 def test_the_float32_twin_of_a_program_is_the_eager_model_to_the_last_digits(tiny_ane, tmp_path):
     info, manifest = read_info(tiny_ane.checkpoint), manifest_of(tiny_ane)
     plan = plan_export(info, find_target("coreml-ane"), max_context=96, prefill_chunk=16, bounded=False)

@@ -27,19 +27,24 @@ def quiet() -> Iterator[None]:
     """
     root, said = logging.getLogger(), io.StringIO()
     handlers = list(root.handlers)
+    levels = {name: logging.getLogger(name).level for name in _LOUD}
     with contextlib.redirect_stderr(said), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in _LOUD:
-            logging.getLogger(name).setLevel(logging.ERROR)
         try:
+            _set(dict.fromkeys(_LOUD, logging.ERROR))
             import coremltools  # noqa: F401
             from executorch.backends.apple.coreml.partition import CoreMLPartitioner  # noqa: F401
 
-            for name in _LOUD:  # importing has set them
-                logging.getLogger(name).setLevel(logging.ERROR)
+            _set(dict.fromkeys(_LOUD, logging.ERROR))  # importing has set some
             yield
         except BaseException:
             _log.debug("the converter said:\n%s", said.getvalue())
             raise
         finally:
             root.handlers[:] = handlers
+            _set(levels)
+
+
+def _set(levels: dict[str, int]) -> None:
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)

@@ -240,8 +240,9 @@ def _golden(program: Path, checkpoint: Path, spec: TokenizerSpec, plan: ExportPl
     if plan.target.backend == COREML:
         from export.export_coreml import runner
 
-        exact = runner(program, manifest, "fp32")
-        return measure_golden(runner(program, manifest), tokenizer, spec, room=room, exact=exact)
-    from export.export_xnnpack import golden_runner
+        wider = runner(program, manifest, "fp32")
+        return measure_golden(runner(program, manifest), tokenizer, spec, room=room, other=wider)
+    from export.export_xnnpack import golden_runners
 
-    return measure_golden(golden_runner(program, plan), tokenizer, spec, room=room)
+    stock, own = golden_runners(program, chunk=plan.chunk, context=plan.context)
+    return measure_golden(stock, tokenizer, spec, room=room, other=own)

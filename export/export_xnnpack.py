@@ -4,6 +4,7 @@ import gc
 import logging
 from pathlib import Path
 
+from chat.window import Context
 from export import checks
 from export.checkpoint_weights import open_weights
 from export.integers import compare_integers
@@ -13,6 +14,7 @@ from export.pte import read_pte
 from export.runner import PteRunner
 from export.text_constants import text_constant_methods
 from export.xnnpack import lower, write_pte
+from kernels.load import library_of
 from model.checkpoint_info import CheckpointInfo
 from quant.checkpoint import build_model
 from quant.recipe import find_recipe
@@ -53,5 +55,13 @@ def problems(program: Path, checkpoint: Path, plan: ExportPlan) -> list[str]:
     ]
 
 
-def golden_runner(program: Path, plan: ExportPlan) -> PteRunner:
-    return PteRunner(program, chunk=plan.chunk, context=plan.context, kernels="stock")  # as phones have them
+def golden_runners(program: Path, *, chunk: int, context: Context) -> tuple[PteRunner, PteRunner | None]:
+    """What the golden prompt is measured with: ExecuTorch's kernels, as phones have them, and ours as a second opinion.
+
+    Both attend over the same INT8 cache in another order of additions, as another processor's kernels do; None where
+    ours cannot be built.
+    """
+    stock = PteRunner(program, chunk=chunk, context=context, kernels="stock")
+    if library_of("auto") is None:
+        return stock, None
+    return stock, PteRunner(program, chunk=chunk, context=context, kernels="own")

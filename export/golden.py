@@ -1,7 +1,8 @@
 """The golden prompt of a package: ids that every machine must repeat, measured on the exported file itself.
 
 Greedy ids are comparable only while the best logit leads by more than the arithmetic's own noise. INT8 activations
-flip at rounding edges, so the noise is measured: the same positions computed token by token and in chunks.
+flip at rounding edges, so the noise is measured: the same positions computed token by token, in chunks, and by
+other kernels.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def measure_golden(
     *,
     room: int | None,
     prompts: Sequence[str] = PROMPTS,
-    exact: LogitsRunner | None = None,
+    other: LogitsRunner | None = None,
 ) -> Golden:
     """Generates greedily and measures every step's margin and the noise floor.
 
@@ -57,8 +58,8 @@ def measure_golden(
     Args:
         runner: over the exported file; its cache is overwritten.
         room: positions of a bounded context, None for an endless one.
-        exact: the same program in a wider arithmetic than its processor's; how far its logits lie from the runner's is
-            noise as well, for another processor rounds elsewhere.
+        other: the same program by other kernels, or in a wider arithmetic; how far its logits lie from the runner's
+            is noise as well, for another processor rounds elsewhere.
 
     Raises:
         ValueError: a bounded context is too short for the first prompt and 16 new tokens.
@@ -69,7 +70,7 @@ def measure_golden(
         prompt_ids = tokenizer.encode(prompt, first=True)
         if room is not None and tried and room < len(prompt_ids) + MIN_GOLDEN_STEPS - 1:
             continue
-        tried.append(_greedy(runner, prompt, prompt_ids, spec, room, exact))
+        tried.append(_greedy(runner, prompt, prompt_ids, spec, room, other))
         floor = max(greedy.noise for greedy in tried)
         if tried[-1].compared(floor) == len(tried[-1].ids):
             break
@@ -93,7 +94,7 @@ def _greedy(
     prompt_ids: list[int],
     spec: TokenizerSpec,
     room: int | None,
-    exact: LogitsRunner | None,
+    other: LogitsRunner | None,
 ) -> _Greedy:
     if room is not None and room < len(prompt_ids):
         raise ValueError(_too_short(room, len(prompt_ids)))
@@ -119,7 +120,7 @@ def _greedy(
         prompt_ids=prompt_ids,
         ids=ids,
         margins=[_rounded(float(top[0] - top[1])) for top in (row.topk(2).values for row in rows)],
-        noise=_noise_floor(runner, prompt_ids, ids, rows, exact),
+        noise=_noise_floor(runner, prompt_ids, ids, rows, other),
     )
 
 
@@ -163,7 +164,7 @@ def _one_by_one(runner: LogitsRunner, ids: list[int]) -> Tensor:
 
 
 def _noise_floor(
-    runner: LogitsRunner, prompt_ids: list[int], ids: list[int], rows: list[Tensor], exact: LogitsRunner | None
+    runner: LogitsRunner, prompt_ids: list[int], ids: list[int], rows: list[Tensor], other: LogitsRunner | None
 ) -> float:
     """Twice the largest difference (a margin is a difference of two logits), at least float32's own."""
     largest = _RELATIVE_FLOOR * max(1.0, max(float(row.abs().max()) for row in rows))
@@ -171,10 +172,10 @@ def _noise_floor(
         if count < len(rows):
             again = runner.logits([*prompt_ids, *ids[:count]], 0)
             largest = max(largest, float((again - rows[count]).abs().max()))
-    if exact is not None:
+    if other is not None:
         pending, at = prompt_ids, 0
         for row, token in zip(rows, ids, strict=True):
-            largest = max(largest, float((exact.logits(pending, at) - row).abs().max()))
+            largest = max(largest, float((other.logits(pending, at) - row).abs().max()))
             pending, at = [token], at + len(pending)
     return _rounded(2 * largest, up=True)
 

@@ -74,13 +74,13 @@ def test_overrides_are_repeatable_and_the_output_names_their_layers(quantize, tm
     assert layers["embedding"]["scheme"] == "float" and layers["layers.0.attention.q_proj"]["bits"] == 8
 
 
-def test_the_accelerator_recipe_is_quantized_and_no_target_holds_it_yet(quantize, tmp_path, capfd):
+def test_the_accelerator_recipe_is_quantized_and_the_cpus_target_names_those_that_hold_it(quantize, tmp_path, capfd):
     assert quantize("--recipe", "4w-channel", "--method", "mse")[0] == 0
     for more in ([], ["--dry-run"]):
         assert main(["export", str(tmp_path / "out"), str(tmp_path / "package"), *more]) == 1
         line = capfd.readouterr().err
         assert "target xnnpack cannot hold the recipe 4w-channel; it holds 8da4w-g32, float" in line
-        assert "no target holds it yet (CoreML is to come)" in line
+        assert "export to coreml-ane or coreml-stateful, which holds 4w-channel" in line
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ The cache lives in the loaded program and lasts between calls; position 0 starts
 query ever sees a slot that was not written since.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +51,30 @@ class LogitsRunner(Protocol):
 
     def prefill(self, ids: Sequence[int], position: int) -> None:
         """Writes the ids to the cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdLoop:
+    """When a stream of new ids ends: after a stop id, after so many, or before a bounded context would be overrun."""
+
+    context: Context
+    stop_ids: frozenset[int]
+    max_new_tokens: int
+
+    def stream(
+        self, prompt_ids: Sequence[int], position: int, next_id: Callable[[Sequence[int], int], int]
+    ) -> Iterator[int]:
+        """New ids, each computed when it is asked for; `next_id` writes ids from a position on and picks one."""
+        pending, at = list(prompt_ids), position
+        for index in range(self.max_new_tokens):
+            if index and self.context.kind == "bounded" and at + 1 > self.context.tokens:
+                return
+            token = next_id(pending, at)
+            at += len(pending)
+            pending = [token]
+            yield token
+            if token in self.stop_ids:
+                return
 
 
 class PteRunner:
@@ -106,16 +131,8 @@ class PteRunner:
         Raises:
             ValueError: see `logits`.
         """
-        pending, at = list(prompt_ids), position
-        for index in range(max_new_tokens):
-            if index and self._context.kind == "bounded" and at + 1 > self._context.tokens:
-                return
-            token = sampler.pick(self.logits(pending, at))
-            at += len(pending)
-            pending = [token]
-            yield token
-            if token in self._stop_ids:
-                return
+        loop = IdLoop(context=self._context, stop_ids=self._stop_ids, max_new_tokens=max_new_tokens)
+        return loop.stream(prompt_ids, position, lambda ids, at: sampler.pick(self.logits(ids, at)))
 
     def reset(self) -> None:
         """Nothing to clear: see above. The caller goes on at position 0."""

@@ -30,6 +30,7 @@ from chat.window import Context, context_end_sentence
 from export.manifest import Manifest
 from export.manifest_parts import TensorSpec
 from export.package import Package
+from export.runner import IdLoop
 from export.static_constants import is_coreml, loop_of_manifest
 
 Precision = Literal["fp16", "fp32"]
@@ -74,16 +75,8 @@ class _Runner:
         Raises:
             ValueError: see `logits`.
         """
-        pending, at = list(prompt_ids), position
-        for index in range(max_new_tokens):
-            if index and self._context.kind == "bounded" and at + 1 > self._context.tokens:
-                return
-            token = sampler.pick(self.logits(pending, at).tolist())
-            at += len(pending)
-            pending = [token]
-            yield token
-            if token in self._stop_ids:
-                return
+        loop = IdLoop(context=self._context, stop_ids=self._stop_ids, max_new_tokens=max_new_tokens)
+        return loop.stream(prompt_ids, position, lambda ids, at: sampler.pick(self.logits(ids, at).tolist()))
 
 
 class StaticRunner(_Runner):

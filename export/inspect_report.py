@@ -9,6 +9,8 @@ from export.manifest import Manifest
 from export.manifest_parts import layer_kind
 from export.operators import OperatorUse
 
+_MOST_SHOWN = 6  # entries of a list, for people
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheUse:
@@ -94,7 +96,14 @@ def _head_lines(report: Report) -> list[str]:
             f"window {report.window}, chunk {report.chunk}"
         )
     lines += [f"  {file.path}: {file.bytes:,} bytes, sha256 {file.sha256}" for file in report.files]
-    return [*lines, *(f"  {name} = {value}" for name, value in report.constants.items())]
+    return [*lines, *(f"  {name} = {_shown(value)}" for name, value in report.constants.items())]
+
+
+def _shown(value: Any) -> str:
+    """A constant as it is; of a long list the beginning, since --json has it whole."""
+    if not isinstance(value, list) or len(value) <= _MOST_SHOWN:
+        return str(value)
+    return f"[{', '.join(str(item) for item in value[:_MOST_SHOWN])}, ... {len(value)} in all]"
 
 
 def _layer_lines(layers: Sequence[LayerWeight]) -> list[str]:

@@ -82,3 +82,11 @@ def test_groups_on_the_neural_engine_are_a_problem_unless_the_export_was_told_to
     manifest = read_manifest((tiny_gpu.package / "manifest.json").read_bytes())
     allowed = dataclasses.replace(manifest.origin, command=manifest.origin.command + " --allow-lint block-scales")
     assert problems_with(tiny_gpu, target="coreml-ane", origin=allowed) == []
+
+
+def test_people_see_the_beginning_of_a_long_list_and_json_has_it_whole(tiny_ane):
+    report = inspect_package(tiny_ane.package)
+    names = report.to_json()["constants"]["pocketlm_forward_inputs"]
+    line = next(line for line in report.lines() if "pocketlm_forward_inputs" in line)
+    assert len(names) == 10
+    assert line == "  pocketlm_forward_inputs = [tokens, last, cos, sin, mask_local, mask_global, ... 10 in all]"

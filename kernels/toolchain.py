@@ -77,7 +77,7 @@ class Toolchain:
     def command(self, program: Path) -> list[str]:
         """How a program is started on this machine: by itself, or in qemu where it is another machine's.
 
-        Without SME: qemu 7.2 and XNNPACK's SME kernels do not agree on one test model (docs/log.md, 2026-11-21).
+        Without SME: qemu 7.2 and XNNPACK's SME kernels do not agree on one test model (docs/log-speed.md, 2026-11-21).
         """
         if self.machine == _MACHINES.get(platform.machine()):
             return [str(program)]

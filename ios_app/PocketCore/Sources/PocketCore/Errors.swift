@@ -1,0 +1,44 @@
+// What goes wrong, as a sentence for the user.
+import Foundation
+
+/// Why something was not done: a key of the sentence table, and the sentence for the user with a next step.
+public struct Refusal: Equatable, Sendable {
+    public let key: SentenceKey
+    public let text: String
+
+    public init(key: SentenceKey, text: String) {
+        self.key = key
+        self.text = text
+    }
+
+    /// A sentence of the table with its places filled in.
+    public init(_ key: SentenceKey, _ values: [String: String] = [:]) {
+        self.init(key: key, text: Sentences.text(key, values))
+    }
+}
+
+/// A failure whose text is a sentence for the user: what was given, what is allowed, what to do.
+public struct PocketError: LocalizedError, Equatable, Sendable {
+    /// What a caller may want to tell apart.
+    public enum Kind: Equatable, Sendable {
+        case general
+        /// What should be sent does not fit into a bounded context; nothing was sent.
+        case contextFull
+    }
+
+    public let text: String
+    public let key: SentenceKey?
+    public let kind: Kind
+
+    public init(_ text: String, key: SentenceKey? = nil, kind: Kind = .general) {
+        self.text = text
+        self.key = key
+        self.kind = kind
+    }
+
+    public init(_ refusal: Refusal) {
+        self.init(refusal.text, key: refusal.key)
+    }
+
+    public var errorDescription: String? { text }
+}

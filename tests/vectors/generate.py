@@ -14,6 +14,7 @@ from pathlib import Path
 from model.files import atomic_output, dump_json
 from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
 from tests.vectors.manifest_cases import manifest_bases, manifest_cases
+from tests.vectors.sentence_cases import sentence_cases
 from tests.vectors.static_cases import static_cases
 from tests.vectors.text_cases import (
     Case,
@@ -45,6 +46,8 @@ DESCRIPTIONS = {
     "same logits. Integers, bits and ids are exact; doubles within 1e-15 times (1 + angle). 64-bit integers.",
     "manifests": "export/manifest.py: good manifests, and bad ones as one edit of a base (no value: the key is taken "
     "away) or as text. An app's own sentence must name the same place.",
+    "sentences": "What the cores say by themselves (tests/vectors/sentence_table.py): fill puts arguments into a "
+    "template in one pass; size spells bytes; as_sentence makes a note or error of chat/ fit for the screen.",
 }
 
 
@@ -62,6 +65,7 @@ def documents() -> dict[str, Case]:
         "restore": restore_cases(),
         "manifests": manifest_cases(),
         "static_kv": static_cases(),
+        "sentences": sentence_cases(),
     }
     extra = {"turns": {"packages": turn_packages()}, "manifests": {"bases": manifest_bases()}}
     return {

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from model.files import atomic_output, dump_json
 from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
+from tests.vectors.install_cases import install_cases
+from tests.vectors.install_sources import manifest_texts
 from tests.vectors.manifest_cases import manifest_bases, manifest_cases
 from tests.vectors.sentence_cases import sentence_cases
 from tests.vectors.static_cases import static_cases
@@ -48,6 +50,10 @@ DESCRIPTIONS = {
     "away) or as text. An app's own sentence must name the same place.",
     "sentences": "What the cores say by themselves (tests/vectors/sentence_table.py): fill puts arguments into a "
     "template in one pass; size spells bytes; as_sentence makes a note or error of chat/ fit for the screen.",
+    "install": "The installer. A source is a zip or a folder's files, each a row of pieces: bytes (hexadecimal, so "
+    "many times) or a manifest of the table. phases: the states before the last, each once, in order of their first "
+    "time; done never falls and ends at total. paths: all files in the packages folder afterwards. place: what the "
+    "sentence must name. A free_bytes of exactly what is written is enough; what is staged and whole is not written again.",
 }
 
 
@@ -66,8 +72,13 @@ def documents() -> dict[str, Case]:
         "manifests": manifest_cases(),
         "static_kv": static_cases(),
         "sentences": sentence_cases(),
+        "install": install_cases(),
     }
-    extra = {"turns": {"packages": turn_packages()}, "manifests": {"bases": manifest_bases()}}
+    extra = {
+        "turns": {"packages": turn_packages()},
+        "manifests": {"bases": manifest_bases()},
+        "install": {"manifests": manifest_texts()},
+    }
     return {
         name: {
             "schema_version": SCHEMA_VERSION,

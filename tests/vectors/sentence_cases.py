@@ -39,7 +39,7 @@ def size(count: int) -> str:
     raise AssertionError("the last unit takes everything")
 
 
-def refusal(key: str, **arguments: str) -> Case:
+def refusal(key: str, /, **arguments: str) -> Case:
     """A refusal as vectors spell it."""
     return {"key": key, "text": fill(key, arguments)}
 

@@ -16,6 +16,8 @@ from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
 from tests.vectors.install_cases import install_cases
 from tests.vectors.install_sources import manifest_texts
 from tests.vectors.manifest_cases import manifest_bases, manifest_cases
+from tests.vectors.memory_cases import memory_cases
+from tests.vectors.reducer_cases import reducer_cases, reducer_tables
 from tests.vectors.sentence_cases import sentence_cases
 from tests.vectors.static_cases import static_cases
 from tests.vectors.text_cases import (
@@ -53,7 +55,11 @@ DESCRIPTIONS = {
     "install": "The installer. A source is a zip or a folder's files, each a row of pieces: bytes (hexadecimal, so "
     "many times) or a manifest of the table. phases: the states before the last, each once, in order of their first "
     "time; done never falls and ends at total. paths: all files in the packages folder afterwards. place: what the "
-    "sentence must name. A free_bytes of exactly what is written is enough; what is staged and whole is not written again.",
+    "sentence must name. A free_bytes of exactly what is written is enough; what is staged is not written again.",
+    "memory": "MemoryCheck: a package's memory.estimated_peak_bytes against what is free now and the most that the "
+    "device ever gives an app.",
+    "reducer": "ChatReducer: every state of the table with every event (tests/vectors/reducer_model.py is the "
+    "reference). package: the sha256 of a manifest. key null: a sentence of chat/.",
 }
 
 
@@ -73,11 +79,14 @@ def documents() -> dict[str, Case]:
         "static_kv": static_cases(),
         "sentences": sentence_cases(),
         "install": install_cases(),
+        "memory": memory_cases(),
+        "reducer": reducer_cases(),
     }
     extra = {
         "turns": {"packages": turn_packages()},
         "manifests": {"bases": manifest_bases()},
         "install": {"manifests": manifest_texts()},
+        "reducer": reducer_tables(),
     }
     return {
         name: {

@@ -19,6 +19,7 @@ from tests.vectors.manifest_cases import manifest_bases, manifest_cases
 from tests.vectors.memory_cases import memory_cases
 from tests.vectors.reducer_cases import reducer_cases, reducer_tables
 from tests.vectors.sentence_cases import sentence_cases
+from tests.vectors.session_cases import session_cases, session_packages
 from tests.vectors.static_cases import static_cases
 from tests.vectors.text_cases import (
     Case,
@@ -60,6 +61,11 @@ DESCRIPTIONS = {
     "device ever gives an app.",
     "reducer": "ChatReducer: every state of the table with every event (tests/vectors/reducer_model.py is the "
     "reference). package: the sha256 of a manifest. key null: a sentence of chat/.",
+    "session": "chat/session.py over a scripted engine (tests/vectors/session_cases.py): a stream yields the tokens of "
+    "the next script; stop() works once it was called lost_stops times before; cancel_in_prompt: the session is "
+    "cancelled when the stream begins; fail_at: the error `the device is gone` at that token. count: a special token's "
+    "text is 1, other text its UTF-8 bytes, one more with first. position: prompt and tokens before the newest one. "
+    "The clock moves by 0.25 s at every look. cancel_after: the session is cancelled from the callback of that text.",
 }
 
 
@@ -81,12 +87,14 @@ def documents() -> dict[str, Case]:
         "install": install_cases(),
         "memory": memory_cases(),
         "reducer": reducer_cases(),
+        "session": session_cases(),
     }
     extra = {
         "turns": {"packages": turn_packages()},
         "manifests": {"bases": manifest_bases()},
         "install": {"manifests": manifest_texts()},
         "reducer": reducer_tables(),
+        "session": {"packages": session_packages()},
     }
     return {
         name: {

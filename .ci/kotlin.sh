@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles the Android app's core with the current Kotlin compiler, warnings as errors, and runs its JUnit tests.
-# Needs Java 17, npm and, for JUnit, apt's package lists; as root on Debian 12 it installs Java and npm where they are missing.
+# Needs Java 17, npm and, for JUnit, apt's package lists; as root on Debian 12 it installs Java and npm if they are missing.
 # Use: kotlin.sh [fetch | core | e2e | test [CLASS...]]; without a word everything is done that is out of date.
 # What it fetches and makes lies in .cache/kotlin: compiler/, jars/, build/{core,e2e,test}/.
 set -euo pipefail
@@ -12,6 +12,8 @@ compiler_version=2.4.20
 compiler_integrity="sha512-IF5IVM7LpPhA/ntHQQpaVt1yxpaaQovtEVYLyqWMuaLr0XelLPPm7/sM6HLhtcRjjjoSsK7I7lP2kzYJkMy73w=="
 junit_jars=("$cache/jars/junit4.jar" "$cache/jars/hamcrest.jar")
 stdlib=$cache/compiler/lib/kotlin-stdlib.jar
+# The language of the Kotlin that Gradle pins (libs.versions.toml); the compiler warns that it is an old one.
+language=(-language-version 2.0 -api-version 2.0 -Xsuppress-version-warnings)
 
 fail() {
   printf 'kotlin.sh: %s\n' "$1" >&2
@@ -22,7 +24,7 @@ need_programs() {
   local missing=()
   command -v javac > /dev/null || missing+=(openjdk-17-jdk-headless)
   command -v npm > /dev/null || missing+=(npm)
-  command -v dpkg-deb > /dev/null || fail "dpkg-deb is missing; JUnit comes from Debian's packages, so run this on Debian or Ubuntu"
+  command -v dpkg-deb > /dev/null || fail "dpkg-deb is missing; run this on Debian or Ubuntu, JUnit is one of its packages"
   [ ${#missing[@]} -eq 0 ] && return
   [ "$(id -u)" = 0 ] || fail "${missing[*]} are missing; install them: apt-get install ${missing[*]}"
   apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
@@ -80,8 +82,8 @@ compile() {
   mkdir -p "$output"
   local files=()
   mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
-  JAVA_OPTS="-Xmx1g" bash "$cache/compiler/bin/kotlinc" -Werror -Wextra -progressive -jvm-target 17 -no-reflect -no-stdlib \
-    -Xjdk-release=17 -classpath "$classpath" -d "$output" "${files[@]}"
+  JAVA_OPTS="-Xmx1g" bash "$cache/compiler/bin/kotlinc" -Werror -Wextra -jvm-target 17 -Xjdk-release=17 -no-reflect \
+    -no-stdlib "${language[@]}" -classpath "$classpath" -d "$output" "${files[@]}"
   touch "$stamp"
 }
 
@@ -103,8 +105,8 @@ run_tests() {
     mapfile -t classes < <(cd "$core/src/test/kotlin" && find . -name '*Test.kt' | LC_ALL=C sort |
       sed -e 's|^\./||' -e 's|\.kt$||' -e 's|/|.|g')
   fi
-  java -Xmx512m -Dfile.encoding=UTF-8 -Dpocketlm.vectors="$root/tests/vectors" -classpath "$cache/build/test:$classpath" \
-    org.junit.runner.JUnitCore "${classes[@]}"
+  java -Xmx512m -Dfile.encoding=UTF-8 -Dpocketlm.vectors="$root/tests/vectors" \
+    -classpath "$cache/build/test:$classpath" org.junit.runner.JUnitCore "${classes[@]}"
 }
 
 case "${1:-all}" in

@@ -3,6 +3,7 @@
 // An engine keeps its cache between calls and takes text, because the phones' native runner does: it tokenizes by
 // itself and gives back pieces of text. A native engine implements `LlmEngine` directly; a runner of ids stands behind
 // `TokenEngine`.
+import Foundation
 
 /// One new token.
 public struct Piece: Equatable, Sendable {
@@ -65,21 +66,109 @@ public protocol LlmEngine: Engine {
 public typealias EngineFactory = @Sendable (InstalledPackage) throws -> any LlmEngine
 
 /// Text to ids and back, one token at a time.
-public protocol Tokenizer {
+public protocol Tokenizer: AnyObject {
     /// The ids of a text; with `first`, after the BOS id or text where the model wants one.
-    func encode(_ text: String, first: Bool) -> [Int]
+    func encode(_ text: String, first: Bool) throws -> [Int]
     /// The bytes that a token adds to the text.
     func piece(_ token: Int) throws -> [UInt8]
 }
 
 /// Runs the model on token ids over a cache that lasts.
 public protocol IdRunner: AnyObject {
+    var context: Context { get }
+
     func load() throws
     func close()
-    /// Writes the ids from `position` on and gives the last one's logits, one for each of the vocabulary.
+
+    /// Writes the ids from `position` on and gives the last one's logits [V].
     ///
-    /// `isStopped` is asked between calls of the program; true ends the work with `CancellationError`.
-    func logits(_ ids: [Int], position: Int, isStopped: () -> Bool) throws -> [Double]
+    /// - Parameter isStopped: asked between the program's calls; true ends the work.
+    /// - Returns: nil: it was stopped, and how much was written is unknown.
+    func logits(_ ids: [Int], position: Int, isStopped: () -> Bool) throws -> [Double]?
+
     /// Empties the cache.
     func reset() throws
+}
+
+/// An engine over a tokenizer and a runner of ids: bytes and counts are exact, and a stop is heard between two calls of
+/// the program, in the prompt too.
+public final class TokenEngine: LlmEngine, @unchecked Sendable {
+    private let tokenizer: any Tokenizer
+    private let runner: any IdRunner
+    private let stopIds: Set<Int>
+    private let seed: UInt64?
+    private let stopFlag = StopFlag()
+
+    public private(set) var position = 0
+    public var temperature: Double
+    public let countIsExact = true
+    public let lastStatistics: String? = nil
+
+    /// - Parameter seed: nil draws one from the system for each reply.
+    public init(
+        tokenizer: any Tokenizer, runner: any IdRunner, stopIds: [Int], temperature: Double = 0, seed: UInt64? = nil
+    ) {
+        self.tokenizer = tokenizer
+        self.runner = runner
+        self.stopIds = Set(stopIds)
+        self.temperature = temperature
+        self.seed = seed
+    }
+
+    public func load() throws { try runner.load() }
+
+    public func close() {
+        runner.close()
+        position = 0
+    }
+
+    public func count(_ text: String, first: Bool) throws -> Int { try tokenizer.encode(text, first: first).count }
+
+    public func prefill(_ text: String, first: Bool) throws {
+        let ids = try tokenizer.encode(text, first: first)
+        if !ids.isEmpty { _ = try runner.logits(ids, position: position, isStopped: { false }) }
+        position += ids.count
+    }
+
+    /// See `Engine.stream`. A bounded context ends the stream, without an error, before a token that would not fit.
+    public func stream(_ text: String, first: Bool, maxNewTokens: Int, onPiece: (Piece) -> Void) throws {
+        try generate(tokenizer.encode(text, first: first), maxNewTokens: maxNewTokens) { id in
+            let isStop = stopIds.contains(id)
+            onPiece(Piece(data: try tokenizer.piece(id), isStop: isStop))
+        }
+    }
+
+    /// Writes ids and hands over the new ones; ends after a stop id. The self-test calls it with ids of its own.
+    public func generate(_ ids: [Int], maxNewTokens: Int, onId: (Int) throws -> Void) throws {
+        stopFlag.lower()
+        var sampler = try SeededSampler(temperature: temperature, seed: seed)
+        var pending = ids
+        for index in 0..<maxNewTokens {
+            if index > 0, runner.context.kind == .bounded, position + 1 > runner.context.tokens { return }
+            guard let logits = try runner.logits(pending, position: position, isStopped: { stopFlag.isRaised })
+            else { return }
+            let id = try sampler.pick(logits)
+            position += pending.count  // the prompt and all new tokens but this one
+            pending = [id]
+            try onId(id)
+            if stopIds.contains(id) || stopFlag.isRaised { return }
+        }
+    }
+
+    public func stop() { stopFlag.raise() }
+
+    public func reset() throws {
+        try runner.reset()
+        position = 0
+    }
+}
+
+/// A wish to stop that any thread may raise.
+final class StopFlag: @unchecked Sendable {
+    private let lock = NSLock()
+    private var raised = false
+
+    var isRaised: Bool { lock.withLock { raised } }
+    func raise() { lock.withLock { raised = true } }
+    func lower() { lock.withLock { raised = false } }
 }

@@ -15,8 +15,8 @@ public enum InstallState: Equatable, Sendable {
 public enum PackageSource: Equatable, Sendable {
     /// A zip on disk; it stays where it is.
     case zip(URL)
-    /// A package's folder, put there over the cable. Movable files are moved instead of copied, which saves the space of
-    /// a second copy.
+    /// A package's folder, put there over the cable. Movable files are moved instead of copied, which saves the space
+    /// of a second copy.
     case folder(URL, isMovable: Bool)
 }
 

@@ -1,0 +1,3 @@
+import PocketCore
+
+print(Sentences.text(.unloadedMemory))

@@ -16,6 +16,7 @@ from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
 from tests.vectors.install_cases import install_cases
 from tests.vectors.install_sources import manifest_texts
 from tests.vectors.manifest_cases import manifest_bases, manifest_cases
+from tests.vectors.measure_cases import engine_error_cases, self_test_cases, statistics_cases
 from tests.vectors.memory_cases import memory_cases
 from tests.vectors.reducer_cases import reducer_cases, reducer_tables
 from tests.vectors.sentence_cases import sentence_cases
@@ -30,6 +31,7 @@ from tests.vectors.text_cases import (
     typed_cases,
     utf8_cases,
 )
+from tests.vectors.token_cases import digest_cases, token_cases, token_facts
 
 VECTORS = Path(__file__).resolve().parent
 SCHEMA_VERSION = 1
@@ -66,6 +68,15 @@ DESCRIPTIONS = {
     "cancelled when the stream begins; fail_at: the error `the device is gone` at that token. count: a special token's "
     "text is 1, other text its UTF-8 bytes, one more with first. position: prompt and tokens before the newest one. "
     "The clock moves by 0.25 s at every look. cancel_after: the session is cancelled from the callback of that text.",
+    "statistics": "Statistics: of_report reads ExecuTorch's report of a call, null when it cannot be read; of_reply "
+    "takes a reply that our own clock timed. Doubles within 1e-12 of themselves.",
+    "engine_errors": "EngineError: ExecuTorch's codes (runtime/core/error.h), or the words where there is no code, "
+    "as a refusal.",
+    "selftest": "SelfTest: the golden prompt's ids or pieces (hexadecimal) as found, judged by docs/package.md.",
+    "sha256": "SHA-256 of bytes that repeat so many times; updates: how many bytes each call takes, a last one takes "
+    "the rest.",
+    "tokens": "model/tokenizer_readers.py on assets/nano/tokenizer.json: ids of a text and the bytes of each. "
+    "pieces_sha256: of all ids' bytes in order, each followed by a line feed.",
 }
 
 
@@ -88,12 +99,18 @@ def documents() -> dict[str, Case]:
         "memory": memory_cases(),
         "reducer": reducer_cases(),
         "session": session_cases(),
+        "tokens": token_cases(),
+        "sha256": digest_cases(),
+        "selftest": self_test_cases(),
+        "engine_errors": engine_error_cases(),
+        "statistics": statistics_cases(),
     }
     extra = {
         "turns": {"packages": turn_packages()},
         "manifests": {"bases": manifest_bases()},
         "install": {"manifests": manifest_texts()},
         "reducer": reducer_tables(),
+        "tokens": token_facts(),
         "session": {"packages": session_packages()},
     }
     return {

@@ -111,7 +111,7 @@ MEASURE = {
     "package. Step {step} differs, where processors may round differently.",
     "selfTestFailedIds": "The self-test failed: step {step} gave id {found} in place of {wanted}. Install the package "
     "again; if it fails again, report it.",
-    "selfTestFailedText": "The self-test failed: the text begins with {found} in place of {wanted}. Install the "
+    "selfTestFailedText": "The self-test failed: the text begins with '{found}' in place of '{wanted}'. Install the "
     "package again; if it fails again, report it.",
     "selfTestShort": "The self-test failed: the model stopped after {found} of {wanted} steps. Install the package "
     "again; if it fails again, report it.",

@@ -12,9 +12,13 @@ import sys
 from pathlib import Path
 
 from model.files import atomic_output, dump_json
+from tests.vectors.benchmark_cases import benchmark_cases
 from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
+from tests.vectors.download_cases import download_cases
+from tests.vectors.history_cases import history_cases
 from tests.vectors.install_cases import install_cases
 from tests.vectors.install_sources import manifest_texts
+from tests.vectors.library_cases import library_cases
 from tests.vectors.manifest_cases import manifest_bases, manifest_cases
 from tests.vectors.measure_cases import engine_error_cases, self_test_cases, statistics_cases
 from tests.vectors.memory_cases import memory_cases
@@ -77,6 +81,14 @@ DESCRIPTIONS = {
     "the rest.",
     "tokens": "model/tokenizer_readers.py on assets/nano/tokenizer.json: ids of a text and the bytes of each. "
     "pieces_sha256: of all ids' bytes in order, each followed by a line feed.",
+    "history": "chat/history.py: from_json reads a value, load a file's text (is_json false: it is not valid JSON), "
+    "save gives the file's text.",
+    "download": "Download (tests/vectors/download_model.py is the reference): the server's answer to each request in "
+    "order (status null: it cannot be reached; breaks: the line breaks behind the body), the requests' Range and "
+    "If-Range, the last state, and what stays on disk. cancel_after: the user stops when so many bytes are there.",
+    "library": "PackageLibrary: files in the packages folder before (pieces as in install), what is listed (sorted "
+    "by name, target, folder), and the names that remain after cleanUp and the removal.",
+    "benchmark": "Benchmark: the runs that are planned for a context, and the exported document, compared as JSON.",
 }
 
 
@@ -99,6 +111,10 @@ def documents() -> dict[str, Case]:
         "memory": memory_cases(),
         "reducer": reducer_cases(),
         "session": session_cases(),
+        "benchmark": benchmark_cases(),
+        "library": library_cases(),
+        "download": download_cases(),
+        "history": history_cases(),
         "tokens": token_cases(),
         "sha256": digest_cases(),
         "selftest": self_test_cases(),
@@ -111,6 +127,7 @@ def documents() -> dict[str, Case]:
         "install": {"manifests": manifest_texts()},
         "reducer": reducer_tables(),
         "tokens": token_facts(),
+        "library": {"manifests": manifest_texts()},
         "session": {"packages": session_packages()},
     }
     return {

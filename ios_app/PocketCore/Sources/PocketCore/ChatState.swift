@@ -88,12 +88,15 @@ public enum ChatState: Equatable, Sendable {
 /// What may happen: from the user, from the worker that owns the engine, from the system.
 public enum ChatEvent: Equatable, Sendable {
     case packageOpened(PackageId)
-    case loaded
-    case loadFailed(Refusal)
+    case packageClosed
+    /// With what the disk holds of this package's chat; the last message may be unanswered.
+    case loaded(PackageId, messages: [Message], settings: ChatSettings)
+    case loadFailed(PackageId, Refusal)
     case sent(String)
     case textArrived(String)
-    case replyEnded(reply: Reply, mark: Mark, statistics: Statistics?)
-    case replyFailed(Refusal)
+    /// With the session's messages: whole turns.
+    case replyEnded(messages: [Message], reply: Reply, mark: Mark, statistics: Statistics?)
+    case replyFailed(messages: [Message], refusal: Refusal)
     case stopTapped
     case regenerateTapped
     case newChatTapped
@@ -116,7 +119,7 @@ public enum ChatEffect: Equatable, Sendable {
     /// Reads whole turns into the model again.
     case restore([Message])
     /// Writes the conversation to disk.
-    case save([Message])
+    case save(PackageId, [Message])
     /// Begins a new conversation.
     case reset
 }

@@ -1,12 +1,13 @@
 // What goes wrong, as a sentence for the user.
 import Foundation
 
-/// Why something was not done: a key of the sentence table, and the sentence for the user with a next step.
+/// Why something was not done: the sentence for the user with a next step, and its key in the table.
 public struct Refusal: Equatable, Sendable {
-    public let key: SentenceKey
+    /// nil: a sentence of the chat's own units.
+    public let key: SentenceKey?
     public let text: String
 
-    public init(key: SentenceKey, text: String) {
+    public init(key: SentenceKey?, text: String) {
         self.key = key
         self.text = text
     }
@@ -41,4 +42,20 @@ public struct PocketError: LocalizedError, Equatable, Sendable {
     }
 
     public var errorDescription: String? { text }
+}
+
+extension Refusal {
+    /// Whatever went wrong, as the screen shows it.
+    public init(_ error: any Error) {
+        switch error {
+        case let error as PocketError where error.key == nil:
+            self.init(key: nil, text: Sentences.asSentence(error.text))
+        case let error as PocketError:
+            self.init(key: error.key, text: error.text)
+        case let error as RunnerFailure:
+            self = EngineError.refusal(error)
+        default:
+            self.init(.storageFailed, ["reason": error.localizedDescription])
+        }
+    }
 }

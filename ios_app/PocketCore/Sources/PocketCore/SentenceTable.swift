@@ -164,8 +164,8 @@ enum SentenceTable {
             fails again, report it.
             """,
         .selfTestFailedText: """
-            The self-test failed: the text begins with {found} in place of {wanted}. Install the package again; if \
-            it fails again, report it.
+            The self-test failed: the text begins with '{found}' in place of '{wanted}'. Install the package again; \
+            if it fails again, report it.
             """,
         .selfTestShort: """
             The self-test failed: the model stopped after {found} of {wanted} steps. Install the package again; if \

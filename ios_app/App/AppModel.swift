@@ -1,0 +1,172 @@
+// The app's parts put together, and what the system tells it passed on to them.
+import Foundation
+import Observation
+import PocketCore
+import SwiftUI
+import UIKit
+
+@MainActor @Observable
+final class AppModel {
+    /// The ExecuTorch release that this app is linked with; the project's package reference names the same.
+    nonisolated static let runtime = "1.5.1"
+
+    var path: [Route] = []
+    let device: Device
+    let log: LogStore
+    let library: LibraryModel
+    let chat: ChatModel
+    let measures: MeasureModel
+
+    @ObservationIgnored private let settings: SettingsStore
+    @ObservationIgnored private let background = BackgroundTime()
+    @ObservationIgnored private var observers: [any NSObjectProtocol] = []
+
+    init(folders: Folders, transport: any Transport, defaults: UserDefaults) {
+        let device = Device()
+        let log = LogStore()
+        let settings = SettingsStore(defaults: defaults)
+        let platform = Platform(
+            runnerKinds: Set(Manifest.RunnerKind.allCases.map(\.rawValue)), hasCoreMl: true, runtime: Self.runtime)
+        let importer = Importer(folders: folders, platform: platform, transport: transport)
+        let library = PackageLibrary(store: folders)
+        let progress = ProgressTarget()
+        let engines = Engines(
+            marks: CompiledMarks(defaults: defaults, system: ProcessInfo.processInfo.operatingSystemVersionString)
+        ) { progress.show($0) }
+        let background = background
+
+        self.device = device
+        self.log = log
+        self.settings = settings
+        self.library = LibraryModel(folders: folders, library: library, importer: importer, device: device, log: log)
+        chat = ChatModel(
+            makeWorker: { onState in
+                ChatWorker(
+                    library: library, chats: folders.chats, factory: engines.make, settings: settings.load,
+                    onState: onState)
+            },
+            settings: settings
+        ) { state in
+            log.add(state)
+            UIApplication.shared.isIdleTimerDisabled = state.isBusy
+            if !state.isBusy { background.end() }
+        }
+        measures = MeasureModel(factory: engines.make, device: device, log: log)
+        progress.chat = chat
+        log.listenToRuntime()
+    }
+
+    /// The app over its folders on this device.
+    static func live() -> Result<AppModel, any Error> {
+        Result { AppModel(folders: try .standard(), transport: UrlSessionTransport(), defaults: .standard) }
+    }
+
+    /// Removes a package, its chat and its settings.
+    func remove(_ id: PackageId) {
+        path.removeAll()
+        if chat.state.packageId == id { chat.send(.packageClosed) }
+        library.remove(id)
+        settings.forget(id)
+    }
+
+    /// Frees the chat's model before another screen loads the same one.
+    func beginMeasuring() {
+        chat.send(.packageClosed)
+    }
+
+    func phaseChanged(to phase: ScenePhase) {
+        switch phase {
+        case .background:
+            if chat.state.isBusy { background.begin() }
+            chat.send(.wentToBackground)
+            measures.stop()
+        case .active:
+            chat.send(.cameToForeground)
+            library.refresh()
+        case .inactive: break
+        }
+    }
+
+    /// Listens until the app ends.
+    func watchSystem() {
+        guard observers.isEmpty else { return }
+        observe(UIApplication.didReceiveMemoryWarningNotification) { $0.memoryIsLow() }
+        observe(ProcessInfo.thermalStateDidChangeNotification) { $0.heatChanged() }
+        heatChanged()
+    }
+
+    private func observe(_ name: Notification.Name, _ body: @escaping @MainActor (AppModel) -> Void) {
+        let observer = NotificationCenter.default.addObserver(forName: name, object: nil, queue: .main) {
+            [weak self] _ in
+            MainActor.assumeIsolated { if let self { body(self) } }
+        }
+        observers.append(observer)
+    }
+
+    private func memoryIsLow() {
+        log.add("iOS warned that memory is low; \(Sentences.size(device.availableBytes())) are left")
+        chat.send(.memoryLow)
+        measures.stop()
+    }
+
+    private func heatChanged() {
+        guard device.readHeat() == .critical else { return }
+        log.add("the device is too hot")
+        chat.send(.thermalCritical)
+        measures.stop()
+    }
+}
+
+/// Where loading is shown; set once the chat exists.
+private final class ProgressTarget: @unchecked Sendable {  // `chat` is set and read on the main thread
+    @MainActor weak var chat: ChatModel?
+
+    func show(_ progress: LoadProgress) {
+        DispatchQueue.main.async { MainActor.assumeIsolated { self.chat?.show(progress) } }
+    }
+}
+
+/// The seconds that iOS gives an app on its way to the background, to end a reply and save the chat.
+@MainActor
+final class BackgroundTime {
+    private var task = UIBackgroundTaskIdentifier.invalid
+
+    func begin() {
+        end()
+        task = UIApplication.shared.beginBackgroundTask(withName: "end of a reply") { [weak self] in self?.end() }
+    }
+
+    func end() {
+        guard task != .invalid else { return }
+        UIApplication.shared.endBackgroundTask(task)
+        task = .invalid
+    }
+}
+
+extension ChatState {
+    /// Whether the engine works or is being loaded.
+    var isBusy: Bool {
+        switch self {
+        case .empty, .loadFailed, .idle, .unloaded: false
+        case .loading, .prefilling, .replying, .cancelling, .restoring: true
+        }
+    }
+
+    var packageId: PackageId? {
+        switch self {
+        case .empty: nil
+        case .loading(let id), .loadFailed(let id, _): id
+        case .idle, .prefilling, .replying, .cancelling, .restoring, .unloaded: chat?.packageId
+        }
+    }
+
+    /// The conversation; nil where there is none.
+    var chat: Chat? {
+        switch self {
+        case .empty, .loading, .loadFailed: nil
+        case .idle(let chat), .restoring(let chat), .unloaded(let chat, _), .prefilling(let chat, _),
+            .replying(let chat, _, _), .cancelling(let chat, _, _):
+            chat
+        }
+    }
+}

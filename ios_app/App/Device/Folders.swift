@@ -1,0 +1,59 @@
+// Where the app keeps things.
+import Foundation
+import PocketCore
+
+struct Folders: PackageStore {
+    /// What Finder and the Files app show: packages put there wait for being installed.
+    let shared: URL
+    /// Packages, downloads and chats; no part of a backup, for all but the chats can be fetched again.
+    let base: URL
+
+    var folder: URL { base.appendingPathComponent("Packages", isDirectory: true) }
+    var downloads: URL { base.appendingPathComponent("Downloads", isDirectory: true) }
+    var chats: URL { base.appendingPathComponent("Chats", isDirectory: true) }
+
+    /// Makes the folders that are missing.
+    static func standard() throws -> Folders {
+        let files = FileManager.default
+        let shared = try files.url(for: .documentDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
+        let base = try files.url(
+            for: .applicationSupportDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
+        let folders = Folders(shared: shared, base: base)
+        try folders.make()
+        return folders
+    }
+
+    func make() throws {
+        for folder in [folder, downloads, chats] {
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        }
+        for var folder in [folder, downloads] {
+            var values = URLResourceValues()
+            values.isExcludedFromBackup = true
+            try folder.setResourceValues(values)
+        }
+    }
+
+    /// Bytes that iOS frees for something that the user asked for.
+    func freeBytes() -> Int64 {
+        let values = try? base.resourceValues(forKeys: [.volumeAvailableCapacityForImportantUsageKey])
+        return values?.volumeAvailableCapacityForImportantUsage ?? 0
+    }
+
+    /// Whether a file lies in the shared folder.
+    func contains(_ url: URL) -> Bool {
+        let parents = url.standardizedFileURL.deletingLastPathComponent().pathComponents
+        return parents.starts(with: shared.standardizedFileURL.pathComponents)
+    }
+
+    /// Packages that lie in the shared folder: zips, and folders with a manifest.
+    func waiting() -> [URL] {
+        let files = FileManager.default
+        let entries = (try? files.contentsOfDirectory(at: shared, includingPropertiesForKeys: nil)) ?? []
+        return entries.filter { entry in
+            entry.pathExtension.lowercased() == "zip"
+                || files.fileExists(atPath: entry.appendingPathComponent("manifest.json").path)
+        }
+        .sorted { $0.lastPathComponent < $1.lastPathComponent }
+    }
+}

@@ -1,0 +1,188 @@
+// The packages on the device and what is being brought in. All work runs beside the screen, one piece at a time each.
+import Foundation
+import Observation
+import PocketCore
+
+/// A download or installation that the user sees.
+struct Work: Identifiable {
+    enum Step: Equatable {
+        case downloading(DownloadState)
+        case installing(InstallState)
+    }
+
+    let id: UUID
+    let origin: Origin
+    var step: Step
+
+    /// Where it begins, so that it can be begun again.
+    enum Origin: Equatable {
+        case address(String)
+        /// Chosen by the user: outside of the app's own folders, readable only while access is held.
+        case chosen(URL)
+        /// In the app's shared folder: moved, not copied.
+        case waiting(URL)
+    }
+
+    var name: String {
+        switch origin {
+        case .address(let address): URL(string: address)?.lastPathComponent ?? address
+        case .chosen(let url), .waiting(let url): url.lastPathComponent
+        }
+    }
+
+    var isOver: Bool {
+        switch step {
+        case .downloading(.refused), .installing(.refused), .installing(.installed): true
+        default: false
+        }
+    }
+
+    var canPause: Bool {
+        switch step {
+        case .downloading(.waiting), .downloading(.receiving): true
+        default: false
+        }
+    }
+
+    var canResume: Bool {
+        switch step {
+        case .downloading(.paused): true
+        case .downloading(.refused(let refusal)): refusal.key == SentenceKey.downloadServerError
+        case .installing(.refused(let refusal)):
+            [SentenceKey.noSpace, .installStopped, .storageFailed, .sourceUnreadable].contains { $0 == refusal.key }
+        default: false
+        }
+    }
+}
+
+@MainActor @Observable
+final class LibraryModel {
+    private(set) var packages: [InstalledPackage] = []
+    /// Packages in the shared folder that are not installed.
+    private(set) var waiting: [URL] = []
+    private(set) var work: [Work] = []
+    /// Why the last thing asked for was not done.
+    private(set) var refusal: Refusal?
+
+    private let folders: Folders
+    private let library: PackageLibrary
+    private let importer: Importer
+    private let device: Device
+    private let log: LogStore
+    private var flags: [Work.ID: StopFlag] = [:]
+
+    init(folders: Folders, library: PackageLibrary, importer: Importer, device: Device, log: LogStore) {
+        self.folders = folders
+        self.library = library
+        self.importer = importer
+        self.device = device
+        self.log = log
+        refresh()
+    }
+
+    var isEmpty: Bool { packages.isEmpty && waiting.isEmpty && work.isEmpty }
+
+    func package(_ id: PackageId) -> InstalledPackage? {
+        packages.first { $0.id == id }
+    }
+
+    func verdict(_ package: InstalledPackage) -> MemoryVerdict {
+        MemoryCheck.verdict(package.manifest, availableBytes: device.availableBytes())
+    }
+
+    /// Reads the disk again.
+    func refresh() {
+        packages = library.list()
+        let busy = work.compactMap { item in
+            if case .waiting(let url) = item.origin { url } else { nil }
+        }
+        waiting = folders.waiting().filter { !busy.contains($0) }
+    }
+
+    func remove(at offsets: IndexSet) {
+        for package in offsets.map({ packages[$0] }) { remove(package.id) }
+    }
+
+    func remove(_ id: PackageId) {
+        do {
+            try library.remove(id)
+            log.add("removed package \(id.short)")
+        } catch {
+            refusal = Refusal(error)
+        }
+        refresh()
+    }
+
+    func forgetRefusal() {
+        refusal = nil
+    }
+}
+
+// Bringing packages in.
+extension LibraryModel {
+    /// What the file picker gave.
+    func choose(_ result: Result<URL, any Error>) {
+        switch result {
+        case .success(let url): begin(.chosen(url))
+        case .failure(let error): refusal = Refusal(error)
+        }
+    }
+
+    /// A file or folder that another app or Finder opened with this one.
+    func open(_ url: URL) {
+        begin(folders.contains(url) ? .waiting(url) : .chosen(url))
+    }
+
+    func install(waiting url: URL) {
+        begin(.waiting(url))
+    }
+
+    func download(_ address: String) {
+        begin(.address(address))
+    }
+
+    func pause(_ work: Work) {
+        flags[work.id]?.set()
+    }
+
+    func resume(_ work: Work) {
+        self.work.removeAll { $0.id == work.id }
+        begin(work.origin)
+    }
+
+    /// Ends a piece of work and forgets what was received; of one that is over takes the line away.
+    func stop(_ work: Work) {
+        flags[work.id]?.set()
+        self.work.removeAll { $0.id == work.id }
+        if case .address(let address) = work.origin { importer.forget(address) }
+        refresh()
+    }
+
+    private func begin(_ origin: Work.Origin) {
+        let step: Work.Step = if case .address = origin { .downloading(.waiting) } else { .installing(.checkingSpace) }
+        let item = Work(id: UUID(), origin: origin, step: step)
+        let flag = StopFlag()
+        flags[item.id] = flag
+        work.append(item)
+        refresh()
+        let importer = importer
+        Task {
+            for await step in importer.run(origin, flag: flag) { show(step, of: item.id) }
+            flags[item.id] = nil
+            refresh()
+        }
+    }
+
+    private func show(_ step: Work.Step, of id: Work.ID) {
+        guard let index = work.firstIndex(where: { $0.id == id }) else { return }
+        work[index].step = step
+        switch step {
+        case .installing(.installed(let package)):
+            log.add("installed package \(package.id.short)")
+            work.remove(at: index)
+        case .installing(.refused(let refusal)), .downloading(.refused(let refusal)):
+            log.add("\(work[index].name): \(refusal.text)")
+        default: break
+        }
+    }
+}

@@ -5,8 +5,21 @@ import java.io.File
 import java.io.InputStream
 import java.io.RandomAccessFile
 
-/** Why something was not done: a key of the sentence table, and the sentence for the user with a next step. */
-data class Refusal(val key: SentenceKey, val text: String)
+/**
+ * Why something was not done: a key of the sentence table, and the sentence for the user with a next step.
+ *
+ * @property key null where the sentence is one of the ports of chat/.
+ */
+data class Refusal(val key: SentenceKey?, val text: String) {
+    companion object {
+        /** Of any failure: a `PocketError`'s own sentence; anything else is told as `engineFailed`. */
+        fun of(error: Throwable): Refusal =
+            when (error) {
+                is PocketError -> Refusal(error.key, Sentences.asSentence(error.message))
+                else -> refusal(SentenceKey.ENGINE_FAILED, "reason" to (error.message ?: error.javaClass.simpleName))
+            }
+    }
+}
 
 /** The states of one installation; the last is `Installed` or `Refused`. Counts are bytes. */
 sealed interface InstallState {
@@ -74,15 +87,6 @@ class FileBytes(private val file: File) : ByteSource {
             it.read(buffer, offset, count)
         }
 }
-
-/** What this app can run. */
-data class Platform(
-    /** Kinds of runner that it drives: `text-llm`, `static-kv`. */
-    val runnerKinds: Set<String>,
-    val hasCoreMl: Boolean,
-    /** The ExecuTorch release that it is linked with. */
-    val runtime: String,
-)
 
 /** The folder that packages live in, and what can be asked of the device about it. */
 interface PackageStore {

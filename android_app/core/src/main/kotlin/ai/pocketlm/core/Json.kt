@@ -39,7 +39,10 @@ sealed interface Json {
         fun read(bytes: ByteArray): Json = read(decode(bytes))
 
         /** Throws `JsonError` when the text is not JSON. */
-        fun read(text: String): Json = JsonReader(text).readAll()
+        fun read(text: String): Json = JsonReader(text, emptySet()).readAll()
+
+        /** Reads without what stands under these keys, which would take too much memory: they become null. */
+        fun readWithout(keys: Set<String>, bytes: ByteArray): Json = JsonReader(decode(bytes), keys).readAll()
 
         fun of(vararg entries: Pair<String, Json>): Object = Object(linkedMapOf(*entries))
 
@@ -64,8 +67,9 @@ sealed class JsonError(override val message: String) : Exception(message) {
 
 private const val MAX_DEPTH = 500
 
-private class JsonReader(private val text: String) {
+private class JsonReader(private val text: String, private val dropped: Set<String>) {
     private var at = 0
+    private var dropping = 0 // how many of the values that are being read are dropped
 
     fun readAll(): Json {
         val value = value(0)
@@ -101,12 +105,20 @@ private class JsonReader(private val text: String) {
             val key = readText()
             skipSpace()
             if (!takeIf(':')) throw malformed("':' was expected")
-            val value = value(depth + 1)
-            if (entries.put(key, value) != null) throw JsonError.DuplicateKey(key)
+            val value = member(key, depth + 1)
+            if (dropping == 0 && entries.put(key, value) != null) throw JsonError.DuplicateKey(key)
             skipSpace()
             if (takeIf('}')) return Json.Object(entries)
             if (!takeIf(',')) throw malformed("',' or '}' was expected")
         }
+    }
+
+    private fun member(key: String, depth: Int): Json {
+        if (key !in dropped) return value(depth)
+        dropping++
+        value(depth)
+        dropping--
+        return Json.Null
     }
 
     private fun readItems(depth: Int): Json {
@@ -115,7 +127,8 @@ private class JsonReader(private val text: String) {
         skipSpace()
         if (takeIf(']')) return Json.Items(items)
         while (true) {
-            items += value(depth + 1)
+            val item = value(depth + 1)
+            if (dropping == 0) items += item
             skipSpace()
             if (takeIf(']')) return Json.Items(items)
             if (!takeIf(',')) throw malformed("',' or ']' was expected")

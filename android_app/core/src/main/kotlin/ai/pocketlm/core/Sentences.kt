@@ -146,8 +146,8 @@ enum class SentenceKey(val template: String) {
             "fails again, report it.",
     ),
     SELF_TEST_FAILED_TEXT(
-        "The self-test failed: the text begins with {found} in place of {wanted}. Install the package again; if it " +
-            "fails again, report it.",
+        "The self-test failed: the text begins with " +
+            "'{found}' in place of '{wanted}'. Install the package again; if it fails again, report it.",
     ),
     SELF_TEST_SHORT(
         "The self-test failed: the model stopped after {found} of {wanted} steps. Install the package again; if it " +
@@ -170,7 +170,7 @@ object Sentences {
     fun fill(key: SentenceKey, vararg arguments: Pair<String, Any>): String {
         val given = arguments.toMap()
         require(given.keys == key.places) { "${key.key} has the places ${key.places}, not ${given.keys}" }
-        return PLACE.replace(key.template) { Regex.escapeReplacement(given.getValue(it.groupValues[1]).toString()) }
+        return PLACE.replace(key.template) { given.getValue(it.groupValues[1]).toString() }
     }
 
     /** Bytes as people read them: decimal units, one decimal, rounded half up in whole numbers. */

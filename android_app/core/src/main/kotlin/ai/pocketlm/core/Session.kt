@@ -201,11 +201,11 @@ class Session(
             if (plan.first) engine.reset()
             engine.stream(plan.text, plan.first, plan.maxNewTokens) { piece ->
                 val text = stream.take(piece)
+                if (isCancelled || stream.isStopped) engine.stop() // after every piece, for an early call may be lost
                 if (text.isNotEmpty() && left == null) {
                     left = runCatching { onText(text) }.exceptionOrNull()
-                    if (left != null) isCancelled = true
+                    if (left != null) cancel()
                 }
-                if (isCancelled || stream.isStopped) engine.stop() // after every piece, for an early call may be lost
             }
             val rest = stream.finish()
             val reply = record(plan, stream)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.apps.app_packages import copied, zipped
 from tests.apps.app_program import BUDGET, Home, build, messages_of, python_session
+from tests.vectors.sentence_cases import as_sentence
 
 LANGUAGES = [pytest.param("kotlin", marks=pytest.mark.kotlin), pytest.param("swift", marks=pytest.mark.swift)]
 QUESTIONS = ("Once upon a time", " The little dog", " Then they")
@@ -146,7 +147,7 @@ def test_a_killed_app_finds_its_chat_and_the_question_again(home: Home, endless_
         assert state["state"] == "idle"
         assert [m.content for m in messages_of(state)][:4] == said
         assert messages_of(state)[4].content == QUESTIONS[2]
-        assert state["chat"]["note"] == kept.note
+        assert state["chat"]["note"] == as_sentence(kept.note)
         answer = app.event("regenerateTapped") if len(messages_of(state)) == 5 else {"state": state}
         assert messages_of(answer["state"])[-1].content == wanted
 

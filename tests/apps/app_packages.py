@@ -88,9 +88,11 @@ def chat_package() -> Path:
 
 @pytest.fixture(scope="session")
 def coreml_package() -> Path:
-    """static-kv for coreml-gpu, endless over 192 positions, methods prefill (16 tokens) and forward."""
+    """static-kv for coreml-gpu, endless over 256 positions: the package of the tests of the loop."""
     pytest.importorskip("coremltools", reason="coremltools has no build for this Python or system")
-    return app_package("coreml", targets=("coreml-gpu",), max_context=CONTEXT, prefill_chunk=16)
+    from tests.export.test_coreml_nano import make_nano
+
+    return make_nano("coreml-gpu", "8da4w-g32")[1]
 
 
 def zipped(package: Path, out: Path) -> Path:

@@ -18,11 +18,12 @@ def home(tmp_path: Path) -> Home:
     return Home(language="swift", folder=tmp_path / "app")
 
 
-def test_three_turns_of_a_coreml_package_are_pythons(home: Home, coreml_package: Path) -> None:
-    replies, mark = python_replies(coreml_package, QUESTIONS, runner="python")
+def test_four_turns_of_a_coreml_package_are_pythons(home: Home, coreml_package: Path) -> None:
+    questions = (*QUESTIONS, " And so")  # its window is longer
+    replies, mark = python_replies(coreml_package, questions, runner="python")
     with home.start() as app:
         app.open(app.installed(coreml_package))
-        assert [app.reply(question) for question in QUESTIONS] == replies
+        assert [app.reply(question) for question in questions] == replies
         state = app.event("cameToForeground")["state"]
     assert state["chat"]["mark"]["first_visible_turn"] == mark.first_visible_turn > 0
 

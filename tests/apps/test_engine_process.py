@@ -13,6 +13,8 @@ from model.tokenizer import TokenizerSpec, load_tokenizer
 from tests.apps.app_packages import CONTEXT
 from tests.apps.engine_client import EngineClient
 
+pytestmark = pytest.mark.slow  # its packages take half a minute to export
+
 BOS = "<|begin_of_text|>"
 PROMPT = "Once upon a time"
 
@@ -115,7 +117,6 @@ def test_a_module_takes_and_gives_tensors(endless_package: Path) -> None:
         assert Context(kind="endless", tokens=CONTEXT) == package.manifest.context
 
 
-@pytest.mark.slow
 def test_a_coreml_module_is_executed_by_the_verifier(coreml_package: Path) -> None:
     with EngineClient("module", coreml_package) as client, open_package(coreml_package) as package:
         method = package.manifest.methods["forward"]

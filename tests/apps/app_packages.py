@@ -36,7 +36,7 @@ CHAT_TEMPLATE = {
 def _folder(name: str, options: dict[str, Any]) -> Path:
     weights = hashlib.sha256((NANO / "model.safetensors").read_bytes()).hexdigest()
     versions = [version(library) for library in ("executorch", "torch", "torchao")]
-    key = f"{_code_hash()} {weights} {versions} {Path(__file__).read_text()} {json.dumps(options, sort_keys=True)}"
+    key = f"{_code_hash()} {weights} {versions} {CHAT_TEMPLATE} {json.dumps(options, sort_keys=True)}"
     return ROOT / ".cache" / "packages" / f"app-{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 

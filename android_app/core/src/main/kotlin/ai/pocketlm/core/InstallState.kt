@@ -39,6 +39,9 @@ sealed interface InstallState {
 
 /** A package that lies verified in the packages folder. */
 data class InstalledPackage(val id: PackageId, val folder: File, val manifest: Manifest) {
+    /** What the list calls it: its preset, or the family that it comes from. */
+    val name: String get() = manifest.model.preset ?: manifest.model.family
+
     /** The program to load. */
     val program: File get() = File(folder, manifest.files.first { it.role == "program" }.path)
 

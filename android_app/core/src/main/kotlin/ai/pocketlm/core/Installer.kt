@@ -11,6 +11,7 @@ import java.io.InputStream
 
 private const val MAX_EXPANSION = 100L // times the zip's own size; tokenizer files compress about 6 times
 internal const val STAGING_PREFIX = ".partial-"
+internal const val PROBE_NAME = ".probe"
 
 /** Refusals after which the staged files are kept: starting again goes on with them. */
 private val RESUMABLE = setOf(SentenceKey.INSTALL_STOPPED, SentenceKey.STORAGE_FAILED, SentenceKey.SOURCE_UNREADABLE)
@@ -132,7 +133,7 @@ private class Installation(
 
     /** Whether the source lies on the same volume and may be taken apart: tried with an empty file. */
     private fun canMove(contents: PackageContents): Boolean {
-        val probe = File(store.folder, ".probe")
+        val probe = File(store.folder, PROBE_NAME)
         store.folder.mkdirs()
         return contents.canMove(probe).also { probe.delete() }
     }

@@ -34,7 +34,7 @@ internal interface PackageContents {
     fun canMove(target: File): Boolean = false
 
     companion object {
-        /** Throws `PocketError` with the refusal of what is no package or a hostile zip, `IOException` if unreadable. */
+        /** Throws `PocketError` with the refusal of what is no package or hostile, `IOException` if unreadable. */
         fun of(source: PackageSource): PackageContents =
             when (source) {
                 is PackageSource.Folder -> folder(source)
@@ -93,7 +93,7 @@ private class FolderContents(private val source: PackageSource.Folder) : Package
 
     override fun canMove(target: File): Boolean {
         if (!isMovable) return false
-        val probe = file(".pocketlm-probe")
+        val probe = file(PROBE_NAME)
         return try {
             probe.createNewFile() && probe.renameTo(target)
         } catch (_: IOException) {

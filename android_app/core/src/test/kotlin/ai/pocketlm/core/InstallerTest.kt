@@ -19,7 +19,7 @@ class InstallerTest {
     fun installations() = Vectors.check("install") { case ->
         val root = temporary.newFolder()
         val store = FixedStore(File(root, "packages"), case.number("free_bytes"))
-        writeAll(store.folder, case.at("before"))
+        writeFiles(store.folder, case.at("before"), manifests)
         val wanted = (case.at("cancel_in").orNull())?.text()
         val phases = mutableListOf<String>()
         val last = Installer(store, platformOf(case.at("platform"))).install(
@@ -36,34 +36,11 @@ class InstallerTest {
         val place = File(root, "source/${json.at("name").text()}")
         if ((json as Json.Object)["zip"] != null) {
             place.parentFile.mkdirs()
-            place.writeBytes(bytesOf(json.at("zip")))
+            place.writeBytes(bytesOf(json.at("zip"), manifests))
             return PackageSource.Zip(place)
         }
-        writeAll(place, json.at("files"))
+        writeFiles(place, json.at("files"), manifests)
         return PackageSource.Folder(place, isMovable = false)
-    }
-
-    private fun writeAll(folder: File, files: Json) {
-        folder.mkdirs()
-        for ((path, pieces) in (files as Json.Object).entries) {
-            val file = File(folder, path)
-            file.parentFile.mkdirs()
-            file.writeBytes(bytesOf(pieces))
-        }
-    }
-
-    private fun bytesOf(pieces: Json): ByteArray {
-        val out = ByteArrayOutputStream()
-        for (piece in pieces.items()) {
-            val manifest = (piece as Json.Object)["manifest"]
-            if (manifest != null) {
-                out.write(manifests.at(manifest.text()).text().toByteArray())
-            } else {
-                val bytes = hex(piece.at("hex").text())
-                repeat(piece.at("times").number().toInt()) { out.write(bytes) }
-            }
-        }
-        return out.toByteArray()
     }
 
     private fun checkLast(expected: Json, last: InstallState, folder: File) {
@@ -99,7 +76,7 @@ class InstallerTest {
         val root = temporary.newFolder()
         val store = FixedStore(File(root, "packages"), freeBytes = 100_000)
         val place = File(root, "nano")
-        writeAll(place, case.at("source").at("files"))
+        writeFiles(place, case.at("source").at("files"), manifests)
         val program = File(place, "model.pte")
         val last = Installer(store, ANDROID).install(PackageSource.Folder(place, isMovable = true))
         val installed = (last as InstallState.Installed).installed
@@ -112,7 +89,7 @@ class InstallerTest {
         val case = Vectors.cases("install").first { it.name == "a folder with a damaged program" }
         val root = temporary.newFolder()
         val place = File(root, "nano")
-        writeAll(place, case.at("source").at("files"))
+        writeFiles(place, case.at("source").at("files"), manifests)
         val source = PackageSource.Folder(place, isMovable = true)
         val last = Installer(FixedStore(File(root, "packages"), 1L shl 40), ANDROID).install(source)
         assertEquals(SentenceKey.FILE_DAMAGED, (last as InstallState.Refused).refusal.key)
@@ -148,3 +125,28 @@ fun platformOf(json: Json) = Platform(
 
 fun pathsBelow(folder: File): List<String> =
     folder.walkTopDown().filter { it.isFile }.map { it.relativeTo(folder).path }.sorted().toList()
+
+/** Writes a folder as vectors spell it: path -> pieces. */
+fun writeFiles(folder: File, files: Json, manifests: Json) {
+    folder.mkdirs()
+    for ((path, pieces) in (files as Json.Object).entries) {
+        val file = File(folder, path)
+        file.parentFile.mkdirs()
+        file.writeBytes(bytesOf(pieces, manifests))
+    }
+}
+
+/** A row of pieces: bytes, perhaps repeated, or a manifest by its name. */
+fun bytesOf(pieces: Json, manifests: Json): ByteArray {
+    val out = ByteArrayOutputStream()
+    for (piece in pieces.items()) {
+        val manifest = (piece as Json.Object)["manifest"]
+        if (manifest != null) {
+            out.write(manifests.at(manifest.text()).text().toByteArray())
+        } else {
+            val bytes = hex(piece.at("hex").text())
+            repeat(piece.at("times").number().toInt()) { out.write(bytes) }
+        }
+    }
+    return out.toByteArray()
+}

@@ -5,7 +5,7 @@ import java.io.File
 import org.junit.Assert.fail
 
 /** One vector: its members by name. */
-class Case(private val json: Json.Object) {
+class Case(val json: Json.Object) {
     val name: String get() = text("name")
     val expected: Json.Object get() = at("expected") as Json.Object
 

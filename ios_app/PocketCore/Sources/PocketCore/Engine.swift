@@ -90,9 +90,15 @@ public protocol IdRunner: AnyObject {
     func reset() throws
 }
 
+/// An engine that also takes and gives ids, as the self-test and the benchmark want them.
+public protocol IdEngine: LlmEngine {
+    /// Writes ids and hands over the new ones, at most `maxNewTokens`; ends after a stop id.
+    func generate(_ ids: [Int], maxNewTokens: Int, onId: (Int) throws -> Void) throws
+}
+
 /// An engine over a tokenizer and a runner of ids: bytes and counts are exact, and a stop is heard between two calls of
 /// the program, in the prompt too.
-public final class TokenEngine: LlmEngine, @unchecked Sendable {
+public final class TokenEngine: IdEngine, @unchecked Sendable {
     private let tokenizer: any Tokenizer
     private let runner: any IdRunner
     private let stopIds: Set<Int>
@@ -138,7 +144,6 @@ public final class TokenEngine: LlmEngine, @unchecked Sendable {
         }
     }
 
-    /// Writes ids and hands over the new ones; ends after a stop id. The self-test calls it with ids of its own.
     public func generate(_ ids: [Int], maxNewTokens: Int, onId: (Int) throws -> Void) throws {
         stopFlag.lower()
         var sampler = try SeededSampler(temperature: temperature, seed: seed)

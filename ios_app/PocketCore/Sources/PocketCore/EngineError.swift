@@ -1,4 +1,5 @@
 // What the runtime's error codes mean, as a sentence with a next step.
+import Foundation
 
 public enum EngineError {
     /// ExecuTorch 1.5.1, runtime/core/error.h.
@@ -13,7 +14,11 @@ public enum EngineError {
 
     /// The sentence of a code, or of the runtime's own words where it gave none.
     public static func refusal(_ failure: RunnerFailure) -> Refusal {
-        guard let code = failure.code else { return Refusal(.engineFailed, ["reason": failure.detail]) }
-        return Refusal(keys[code] ?? .engineUnknown, ["code": String(code)])
+        if let code = failure.code, code != 0 {
+            return Refusal(keys[code] ?? .engineUnknown, ["code": String(code)])
+        }
+        var reason = failure.detail.trimmingCharacters(in: .whitespacesAndNewlines)
+        while reason.hasSuffix(".") { reason.removeLast() }
+        return Refusal(.engineFailed, ["reason": reason.isEmpty ? "no reason was given" : reason])
     }
 }

@@ -1,4 +1,4 @@
-// A loaded program as the core sees it: methods that take and give tensors, by place. ExecuTorch's `Module` satisfies it.
+// A loaded program as the core sees it: methods that take and give tensors, by place. ExecuTorch's `Module` does so.
 import Foundation
 
 /// Values in memory with their type and shape. Not for several threads.
@@ -22,11 +22,11 @@ public final class TensorBuffer {
     public var count: Int { shape.reduce(1, *) }
 
     func fill(_ values: [Int]) {
-        switch type {
-        case .int64:
-            for (i, value) in values.enumerated() { bytes.storeBytes(of: Int64(value), toByteOffset: 8 * i, as: Int64.self) }
-        default:
-            for (i, value) in values.enumerated() { bytes.storeBytes(of: Int32(value), toByteOffset: 4 * i, as: Int32.self) }
+        for (i, value) in values.enumerated() {
+            switch type {
+            case .int64: bytes.storeBytes(of: Int64(value), toByteOffset: 8 * i, as: Int64.self)
+            default: bytes.storeBytes(of: Int32(value), toByteOffset: 4 * i, as: Int32.self)
+            }
         }
     }
 

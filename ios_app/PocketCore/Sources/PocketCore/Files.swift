@@ -48,10 +48,13 @@ enum Files {
         guard let handle = try? FileHandle(forReadingFrom: file) else { return nil }
         defer { try? handle.close() }
         var content: [UInt8] = []
-        while content.count < most {
-            guard let block = try? handle.read(upToCount: min(block, most - content.count)) else { return nil }
-            if block.isEmpty { break }
-            content += block
+        do {
+            while content.count < most, let block = try handle.read(upToCount: min(block, most - content.count)) {
+                if block.isEmpty { break }
+                content += block
+            }
+        } catch {
+            return nil
         }
         return content
     }

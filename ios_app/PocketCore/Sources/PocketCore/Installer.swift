@@ -108,7 +108,7 @@ public final class Installer: Sendable {
         try opened.checkSizes(manifest)
         try platform.check(manifest)
         let id = PackageId(Sha256.hex(content))
-        let place = store.folder.appendingPathComponent(id.short)
+        let place = store.folder.appendingPathComponent(id.short, isDirectory: true)
         let result = InstalledPackage(id: id, folder: place, manifest: manifest)
         if PackageLibrary.isWhole(result, content: content) { return result }
         let staging = Staging(

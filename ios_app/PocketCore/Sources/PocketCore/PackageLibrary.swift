@@ -35,7 +35,7 @@ public final class PackageLibrary: Sendable {
     /// Every whole package, by name, target and folder. Files are compared by size; their hashes were at installation.
     public func list() -> [InstalledPackage] {
         let found = Files.names(in: store.folder).compactMap { name -> InstalledPackage? in
-            let folder = store.folder.appendingPathComponent(name)
+            let folder = store.folder.appendingPathComponent(name, isDirectory: true)
             guard let (content, manifest) = Self.manifest(in: folder) else { return nil }
             let package = InstalledPackage(
                 id: PackageId(Sha256.hex(content)), folder: folder, manifest: manifest)

@@ -21,57 +21,50 @@ final class AppModel {
     @ObservationIgnored private let background = BackgroundTime()
     @ObservationIgnored private var observers: [any NSObjectProtocol] = []
 
-    init(folders: Folders, transport: any Transport, defaults: UserDefaults) {
+    init(folders: Folders, transport: @escaping @Sendable (StopFlag) -> any Transport, defaults: UserDefaults) {
         let device = Device()
         let log = LogStore()
         let settings = SettingsStore(defaults: defaults)
         let platform = Platform(
             runnerKinds: Set(Manifest.RunnerKind.allCases.map(\.rawValue)), hasCoreMl: true, runtime: Self.runtime)
         let importer = Importer(folders: folders, platform: platform, transport: transport)
-        let library = PackageLibrary(store: folders)
+        let installed = PackageLibrary(store: folders)
         let progress = ProgressTarget()
-        let engines = Engines(
-            marks: CompiledMarks(defaults: defaults, system: ProcessInfo.processInfo.operatingSystemVersionString)
-        ) { progress.show($0) }
+        let marks = CompiledMarks(
+            defaults: defaults, system: ProcessInfo.processInfo.operatingSystemVersionString)
+        let engines = PhoneEngines(marks: marks, onProgress: progress.show)
         let background = background
 
         self.device = device
         self.log = log
         self.settings = settings
-        self.library = LibraryModel(folders: folders, library: library, importer: importer, device: device, log: log)
+        let library = LibraryModel(folders: folders, library: installed, importer: importer, device: device, log: log)
+        self.library = library
         chat = ChatModel(
-            makeWorker: { onState in
-                ChatWorker(
-                    library: library, chats: folders.chats, factory: engines.make, settings: settings.load,
-                    onState: onState)
+            library: installed, chats: folders.chats, factory: engines.make, settings: settings,
+            onState: { state in
+                log.add(state)
+                UIApplication.shared.isIdleTimerDisabled = state.isBusy
+                if !state.isBusy { background.end() }
             },
-            settings: settings
-        ) { state in
-            log.add(state)
-            UIApplication.shared.isIdleTimerDisabled = state.isBusy
-            if !state.isBusy { background.end() }
-        }
-        measures = MeasureModel(factory: engines.make, device: device, log: log)
+            onNotice: { library.show($0) })
+        measures = MeasureModel(factory: engines.make, chat: chat, device: device, log: log)
         progress.chat = chat
         log.listenToRuntime()
     }
 
     /// The app over its folders on this device.
     static func live() -> Result<AppModel, any Error> {
-        Result { AppModel(folders: try .standard(), transport: UrlSessionTransport(), defaults: .standard) }
+        Result { AppModel(folders: try .standard(), transport: UrlSessionTransport.init(flag:), defaults: .standard) }
     }
 
-    /// Removes a package, its chat and its settings.
+    /// Removes a package, its chat and its settings, after the chat was closed.
     func remove(_ id: PackageId) {
         path.removeAll()
-        if chat.state.packageId == id { chat.send(.packageClosed) }
-        library.remove(id)
         settings.forget(id)
-    }
-
-    /// Frees the chat's model before another screen loads the same one.
-    func beginMeasuring() {
-        chat.send(.packageClosed)
+        if chat.state.packageId == id { chat.send(.packageClosed) }
+        let library = library
+        chat.execute { onMain { library.remove(id) } }
     }
 
     func phaseChanged(to phase: ScenePhase) {

@@ -17,7 +17,7 @@ struct RootView: View {
 
     var body: some View {
         NavigationStack(path: $app.path) {
-            LibraryView(library: app.library)
+            LibraryView(library: app.library, onRemove: app.remove)
                 .navigationDestination(for: Route.self) { RouteView(app: app, route: $0) }
         }
     }

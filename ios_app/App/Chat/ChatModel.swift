@@ -13,19 +13,33 @@ final class ChatModel {
     @ObservationIgnored private let settings: SettingsStore
     @ObservationIgnored private let onState: @MainActor (ChatState) -> Void
 
-    /// - Parameter onState: called on the main thread after each change.
+    /// - Parameters:
+    ///   - chats: the folder that holds a file for each package's chat.
+    ///   - onState: called on the main thread after each change.
+    ///   - onNotice: told on the main thread what went wrong beside the chat.
     init(
-        makeWorker: (_ onState: @escaping @Sendable (ChatState) -> Void) -> ChatWorker, settings: SettingsStore,
-        onState: @escaping @MainActor (ChatState) -> Void
+        library: PackageLibrary, chats: URL, factory: @escaping EngineFactory, settings: SettingsStore,
+        onState: @escaping @MainActor (ChatState) -> Void, onNotice: @escaping @MainActor @Sendable (Refusal) -> Void
     ) {
         self.settings = settings
         self.onState = onState
         let target = Weak<ChatModel>()
-        worker = makeWorker { state in
-            // The queue keeps the order of the states.
-            DispatchQueue.main.async { MainActor.assumeIsolated { target.value?.take(state) } }
-        }
+        worker = ChatWorker(
+            factory: factory, find: library.find, historyFolder: chats, settings: settings.load,
+            onState: { state in onMain { target.value?.take(state) } },
+            onNotice: { notice in onMain { onNotice(notice) } })
         target.value = self
+    }
+
+    /// Runs a task on the engine's thread after the chat's model is gone, for two models rarely fit.
+    func executeAlone(_ task: @escaping @Sendable () -> Void) {
+        send(.packageClosed)
+        execute(task)
+    }
+
+    /// Runs a task on the engine's thread after everything that was asked of it before.
+    func execute(_ task: @escaping @Sendable () -> Void) {
+        worker.execute(task)
     }
 
     /// Loads the package unless it is the open one.

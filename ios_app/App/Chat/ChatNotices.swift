@@ -88,6 +88,7 @@ func statisticsText(_ statistics: Statistics, freeBytes: Int64) -> String {
     return parts.joined(separator: " · ")
 }
 
-private func decimal(_ value: Double) -> String {
+/// One digit behind the point, as the device writes numbers.
+func decimal(_ value: Double) -> String {
     value.formatted(.number.precision(.fractionLength(1)))
 }

@@ -44,13 +44,35 @@ final class Device {
         return heat
     }
 
-    /// The name and system that a benchmark was run on, such as "iPhone16,1, iOS 18.4".
-    var model: String {
-        "\(machineName()), \(UIDevice.current.systemName) \(UIDevice.current.systemVersion)"
+    /// The hardware's identifier, such as "iPhone16,1".
+    var model: String { machineName() }
+
+    /// Such as "iOS 18.4".
+    var system: String { "\(UIDevice.current.systemName) \(UIDevice.current.systemVersion)" }
+}
+
+/// What a benchmark notes after each run. Any thread may ask.
+struct PhoneProbe: DeviceProbe {
+    let mostBytes: Int64
+
+    /// What iOS gives this app less than when it began; nil in the simulator, which knows no limit.
+    func memoryBytes() -> Int64? {
+        let left = Int64(os_proc_available_memory())
+        return left > 0 ? max(0, mostBytes - left) : nil
+    }
+
+    func thermal() -> String {
+        switch ProcessInfo.processInfo.thermalState {
+        case .nominal: "nominal"
+        case .fair: "fair"
+        case .serious: "serious"
+        case .critical: "critical"
+        @unknown default: "unknown"
+        }
     }
 }
 
-/// The hardware's identifier, such as "iPhone16,1".
+/// Read from the kernel.
 private func machineName() -> String {
     var system = utsname()
     uname(&system)

@@ -46,6 +46,20 @@ struct Folders: PackageStore {
         return parents.starts(with: shared.standardizedFileURL.pathComponents)
     }
 
+    /// Moves a file into the shared folder, under a name that is free there.
+    func share(_ file: URL, as name: String) throws -> URL {
+        let wanted = shared.appendingPathComponent(name)
+        let (stem, ending) = (wanted.deletingPathExtension().lastPathComponent, wanted.pathExtension)
+        var place = wanted
+        var number = 2
+        while FileManager.default.fileExists(atPath: place.path) {
+            place = shared.appendingPathComponent("\(stem) \(number)").appendingPathExtension(ending)
+            number += 1
+        }
+        try FileManager.default.moveItem(at: file, to: place)
+        return place
+    }
+
     /// Packages that lie in the shared folder: zips, and folders with a manifest.
     func waiting() -> [URL] {
         let files = FileManager.default

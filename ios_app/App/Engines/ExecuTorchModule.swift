@@ -5,23 +5,30 @@ import Foundation
 import PocketCore
 
 final class ExecuTorchModule: ModuleLike {
+    enum LoadStep: Equatable, Sendable {
+        /// A method is about to be made ready, which takes minutes where Core ML compiles it.
+        case begins(number: Int, count: Int)
+        /// All are ready.
+        case done
+    }
+
     private let path: String
-    private let onProgress: @Sendable (_ number: Int, _ count: Int) -> Void
+    private let onStep: @Sendable (LoadStep) -> Void
     private var module: Module?
 
-    /// - Parameter onProgress: called before each method is made ready, which takes minutes where Core ML compiles it.
-    init(path: String, onProgress: @escaping @Sendable (_ number: Int, _ count: Int) -> Void = { _, _ in }) {
+    init(path: String, onStep: @escaping @Sendable (LoadStep) -> Void) {
         self.path = path
-        self.onProgress = onProgress
+        self.onStep = onStep
     }
 
     func load(methods: [String]) throws {
         let module = Module(filePath: path, loadMode: .mmap)
         for (index, method) in methods.enumerated() {
-            onProgress(index + 1, methods.count)
+            onStep(.begins(number: index + 1, count: methods.count))
             try translated { try module.load(method) }
         }
         self.module = module
+        onStep(.done)
     }
 
     func execute(_ method: String, _ inputs: [TensorBuffer]) throws -> [TensorBuffer] {

@@ -7,22 +7,37 @@ import UIKit
 final class StopFlag: @unchecked Sendable {
     private let lock = NSLock()
     private var isRaised = false
+    private var handlers: [@Sendable () -> Void] = []
 
     var isSet: Bool { lock.withLock { isRaised } }
 
     func set() {
-        lock.withLock { isRaised = true }
+        let called = lock.withLock {
+            isRaised = true
+            defer { handlers = [] }
+            return handlers
+        }
+        for handler in called { handler() }
+    }
+
+    /// Called once when the flag is set, at once when it is.
+    func onSet(_ handler: @escaping @Sendable () -> Void) {
+        let isLate = lock.withLock {
+            if !isRaised { handlers.append(handler) }
+            return isRaised
+        }
+        if isLate { handler() }
     }
 }
 
 struct Importer: Sendable {
     let folders: Folders
     let platform: Platform
-    let transport: any Transport
+    let transport: @Sendable (StopFlag) -> any Transport
 
-    /// The steps of a piece of work; the stream ends when it does.
+    /// The steps of a piece of work, the newest when several have come since the last look; it ends with the work.
     func run(_ origin: Work.Origin, flag: StopFlag) -> AsyncStream<Work.Step> {
-        AsyncStream { continuation in
+        AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
             let thread = Thread {
                 perform(origin, flag: flag) { continuation.yield($0) }
                 continuation.finish()
@@ -34,17 +49,20 @@ struct Importer: Sendable {
 
     /// Removes what was received from an address.
     func forget(_ address: String) {
-        download(address).forget()
+        download(StopFlag()).discard(address)
     }
 
     private func perform(_ origin: Work.Origin, flag: StopFlag, onStep: @escaping @Sendable (Work.Step) -> Void) {
         switch origin {
         case .address(let address):
-            let end = download(address).run(
-                isCancelled: { flag.isSet }, onState: { onStep(.downloading($0)) })
+            let end = download(flag).run(
+                address, isCancelled: { flag.isSet }, onState: { onStep(.downloading($0)) })
             guard case .finished(let file) = end else { return }
-            let installed = install(.zip(file), flag, onStep)
-            if case .installed = installed { forget(address) }
+            do {
+                perform(.waiting(try folders.share(file, as: Work.name(of: address))), flag: flag, onStep: onStep)
+            } catch {
+                onStep(.downloading(.refused(Refusal(error))))
+            }
         case .waiting(let url):
             let isFolder = url.isFolder
             let end = install(isFolder ? .folder(url, isMovable: true) : .zip(url), flag, onStep)
@@ -59,8 +77,8 @@ struct Importer: Sendable {
         }
     }
 
-    private func download(_ address: String) -> Download {
-        Download(address, folder: folders.downloads, transport: transport, freeBytes: { folders.freeBytes() })
+    private func download(_ flag: StopFlag) -> Download {
+        Download(transport: transport(flag), folder: folders.downloads, freeBytes: { folders.freeBytes() })
     }
 
     @discardableResult

@@ -25,11 +25,18 @@ struct Work: Identifiable {
 
     var name: String {
         switch origin {
-        case .address(let address): URL(string: address)?.lastPathComponent ?? address
+        case .address(let address): Self.name(of: address)
         case .chosen(let url), .waiting(let url): url.lastPathComponent
         }
     }
 
+    /// What a file from an address is called.
+    static func name(of address: String) -> String {
+        let last = URL(string: address)?.lastPathComponent ?? ""
+        return last.lowercased().hasSuffix(".zip") ? last : "package.zip"
+    }
+
+    /// Whether nothing more will happen by itself.
     var isOver: Bool {
         switch step {
         case .downloading(.refused), .installing(.refused), .installing(.installed): true
@@ -44,11 +51,13 @@ struct Work: Identifiable {
         }
     }
 
+    /// Whether the same may be tried again. A downloaded file whose installation was refused waits in the shared folder.
     var canResume: Bool {
-        switch step {
-        case .downloading(.paused): true
-        case .downloading(.refused(let refusal)): refusal.key == SentenceKey.downloadServerError
-        case .installing(.refused(let refusal)):
+        switch (origin, step) {
+        case (_, .downloading(.paused)): true
+        case (_, .downloading(.refused(let refusal))):
+            refusal.key == .downloadServerError || refusal.key == .downloadNoSpace
+        case (.chosen, .installing(.refused(let refusal))):
             [SentenceKey.noSpace, .installStopped, .storageFailed, .sourceUnreadable].contains { $0 == refusal.key }
         default: false
         }
@@ -77,6 +86,7 @@ final class LibraryModel {
         self.importer = importer
         self.device = device
         self.log = log
+        library.cleanUp()
         refresh()
     }
 
@@ -86,8 +96,9 @@ final class LibraryModel {
         packages.first { $0.id == id }
     }
 
+    /// Against what iOS gives this app at most: other apps do not lessen it, and the open chat's model goes first.
     func verdict(_ package: InstalledPackage) -> MemoryVerdict {
-        MemoryCheck.verdict(package.manifest, availableBytes: device.availableBytes())
+        MemoryCheck.verdict(package.manifest, available: device.mostBytes, most: device.mostBytes)
     }
 
     /// Reads the disk again.
@@ -99,18 +110,17 @@ final class LibraryModel {
         waiting = folders.waiting().filter { !busy.contains($0) }
     }
 
-    func remove(at offsets: IndexSet) {
-        for package in offsets.map({ packages[$0] }) { remove(package.id) }
+    /// Removes a package and its chat; nothing may have it open.
+    func remove(_ id: PackageId) {
+        try? FileManager.default.removeItem(at: folders.chats.appendingPathComponent("\(id.short).json"))
+        if let failed = library.remove(id) { refusal = failed } else { log.add("removed package \(id.short)") }
+        refresh()
     }
 
-    func remove(_ id: PackageId) {
-        do {
-            try library.remove(id)
-            log.add("removed package \(id.short)")
-        } catch {
-            refusal = Refusal(error)
-        }
-        refresh()
+    /// Tells what went wrong beside any one piece of work.
+    func show(_ refusal: Refusal) {
+        self.refusal = refusal
+        log.add(refusal.text)
     }
 
     func forgetRefusal() {

@@ -5,6 +5,7 @@ import UniformTypeIdentifiers
 
 struct LibraryView: View {
     let library: LibraryModel
+    let onRemove: @MainActor (PackageId) -> Void
     @State private var isChoosing = false
     @State private var isAskingForAddress = false
 
@@ -16,7 +17,9 @@ struct LibraryView: View {
                         PackageRow(package: package, verdict: library.verdict(package))
                     }
                 }
-                .onDelete { library.remove(at: $0) }
+                .onDelete { offsets in
+                    for id in offsets.map({ library.packages[$0].id }) { onRemove(id) }
+                }
             }
             if !library.work.isEmpty {
                 Section("Under way") {

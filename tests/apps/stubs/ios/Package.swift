@@ -20,5 +20,6 @@ let package = Package(
         .target(name: "ExecuTorchLLM", dependencies: ["ExecuTorch"]),
         .executableTarget(name: "PocketLM", dependencies: apple, exclude: ["Resources"]),
         .testTarget(name: "AppTests", dependencies: apple + ["PocketLM"]),
+        .testTarget(name: "EngineTests", dependencies: apple + ["PocketLM"]),
     ]
 )

@@ -1,6 +1,7 @@
 /// The part of ExecuTorch's `Module` that the app uses. What runs a program is given by a test (`StubPrograms`).
 ///
-/// Own code: only names and types come from the sources named beside each declaration (read at commit cff6f4d).
+/// Own code: only names and types come from the sources named beside each declaration,
+/// read at commit cff6f4dd32e630945b7188512c1f2b4f102b05ad.
 
 import Foundation
 

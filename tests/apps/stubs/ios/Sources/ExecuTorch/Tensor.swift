@@ -1,6 +1,7 @@
 /// The part of ExecuTorch's Swift API for tensors and values that the app uses, with a body that works on Linux.
 ///
-/// Own code: only names and types come from the sources named beside each declaration (read at commit cff6f4d).
+/// Own code: only names and types come from the sources named beside each declaration,
+/// read at commit cff6f4dd32e630945b7188512c1f2b4f102b05ad.
 
 import Foundation
 

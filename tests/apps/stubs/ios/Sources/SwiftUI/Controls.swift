@@ -121,6 +121,13 @@ extension Picker where Label == Text {
 /// Source: https://developer.apple.com/documentation/swiftui/progressview
 public struct ProgressView<Label: View, CurrentValueLabel: View>: StubView {}
 
+extension ProgressView where CurrentValueLabel == EmptyView {
+    /// Source: https://developer.apple.com/documentation/swiftui/progressview/init(label:)
+    public init(@ViewBuilder label: () -> Label) {}
+    /// Source: https://developer.apple.com/documentation/swiftui/progressview/init(value:total:label:)
+    public init<V: BinaryFloatingPoint>(value: V?, total: V = 1.0, @ViewBuilder label: () -> Label) {}
+}
+
 extension ProgressView where Label == EmptyView, CurrentValueLabel == EmptyView {
     /// Source: https://developer.apple.com/documentation/swiftui/progressview/init()
     public init() {}

@@ -4,6 +4,7 @@
 #   .ci/swift.sh build|test     PocketCore, warnings are errors
 #   .ci/swift.sh lint|format    every Swift file of ios_app/ by ios_app/.swift-format
 #   .ci/swift.sh run COMMAND    any command, in this folder, with this checkout and /tmp at their own paths
+#   .ci/swift.sh cli ARGUMENTS  the built PocketCli, outside the chroot, so that it can start the engine's process
 # Needs root on Debian (mounts, mmdebstrap). POCKETLM_SWIFT names another place for the chroot.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -63,11 +64,19 @@ swift_format() { # lint --strict, or format --in-place
   inside swift format "$@" --configuration "$root/ios_app/.swift-format" --parallel "${files[@]}"
 }
 
+# By the chroot's own loader and libraries: this system's may be older.
+cli() {
+  test -e "$cache/.ready" || fail "PocketCli is not built; run .ci/swift.sh build"
+  local libraries=$cache/usr/lib/x86_64-linux-gnu:$cache/usr/libexec/swift/lib/swift/linux
+  exec "$cache/lib64/ld-linux-x86-64.so.2" --library-path "$libraries" "$scratch/debug/PocketCli" "$@"
+}
+
 case "${1:-}" in
   setup) setup ;;
   build | test) swift_package "$@" ;;
   lint) swift_format lint --strict ;;
   format) swift_format format --in-place ;;
   run) inside "${@:2}" ;;
-  *) sed -n '2,7s/^# //p' "$0" && exit 2 ;;
+  cli) cli "${@:2}" ;;
+  *) sed -n '2,8s/^# //p' "$0" && exit 2 ;;
 esac

@@ -71,13 +71,18 @@ public struct RunnerFailure: Error, Equatable, Sendable {
 /// be called from another. Failures are `RunnerFailure`s.
 public protocol TextRunner: AnyObject {
     func load() throws
-    /// Writes a text to the cache without asking for a reply.
+    /// Writes a text to the cache; with `first` after the ids of BOS that the package asks for.
     func prefill(_ text: String, first: Bool) throws
-    /// - Returns: the runner's statistics (JSON), or nil where it gives none.
+    /// Writes a text, which is shorter than the context, and hands over new tokens' bytes one after the other. An empty
+    /// text goes on from what was prefilled.
+    ///
+    /// - Returns: the runner's report (JSON), or nil where it gives none.
     func generate(
-        _ text: String, first: Bool, maxNewTokens: Int, temperature: Double, onPiece: (String) -> Void
+        _ text: String, first: Bool, maxNewTokens: Int, temperature: Double, onPiece: ([UInt8]) -> Void
     ) throws -> String?
+    /// Lost while a prompt is read and from the callback of a call's first token.
     func stop()
+    /// Position 0.
     func reset() throws
     func close()
 }

@@ -1,26 +1,33 @@
-// An engine over the phones' own text runner, which tokenizes by itself and tells no ids.
+// An engine over the phones' own text runner, which tokenizes by itself and tells no ids: what it drops and loses is
+// made up for here.
 //
-// That runner counts no tokens before it runs, so `count` is a bound: byte-level BPE never makes more tokens than a
-// text has bytes. Its statistics correct the position after each turn. On iOS it loses a piece that ends inside a
-// character, so the app takes it only for tokenizers that `Bpe` does not read.
+// On iOS that runner loses a piece that ends inside a character, so the app takes it only for tokenizers that `Bpe`
+// does not read.
 import Foundation
 
+/// See `LlmEngine`. The runner counts no tokens before it runs, so counts are bounds, and its reports put the position
+/// right.
 public final class RunnerEngine: LlmEngine, @unchecked Sendable {
+    /// Counts the tokens of a text that has `bos_text` in it already.
+    public typealias Count = (_ text: String, _ first: Bool) throws -> Int
+
     private let runner: any TextRunner
     private let context: Context
     private let tokenizer: Manifest.TokenizerFacts
+    private let exactCount: Count?
     private let stopFlag = StopFlag()
 
     public private(set) var position = 0
     public private(set) var lastStatistics: String?
-    public var temperature: Double
-    public let countIsExact = false
+    public var temperature = 0.0
+    public var countIsExact: Bool { exactCount != nil }
 
-    public init(runner: any TextRunner, manifest: Manifest, temperature: Double = 0) {
+    /// - Parameter exactCount: where there is a tokenizer; nil: a bound.
+    public init(runner: any TextRunner, manifest: Manifest, exactCount: Count? = nil) {
         self.runner = runner
+        self.exactCount = exactCount
         context = manifest.context
         tokenizer = manifest.tokenizer
-        self.temperature = temperature
     }
 
     public func load() throws { try runner.load() }
@@ -30,40 +37,55 @@ public final class RunnerEngine: LlmEngine, @unchecked Sendable {
         position = 0
     }
 
-    /// The text's bytes, and the ids that a first text begins with: at least as many as its tokens.
-    public func count(_ text: String, first: Bool) -> Int {
-        text.utf8.count + (first ? tokenizer.bosText.utf8.count + tokenizer.numBos : 0)
+    /// A byte-level tokenizer gives at most a token a byte; sentencepiece puts a space before a text, which may be one
+    /// more.
+    public func count(_ text: String, first: Bool) throws -> Int {
+        let whole = whole(text, first)
+        if let exactCount { return try exactCount(whole, first) }
+        let space = tokenizer.kind == .sentencepiece && !whole.isEmpty ? 1 : 0
+        return whole.utf8.count + space + (first ? tokenizer.numBos : 0)
     }
 
+    /// Where counts are bounds one token is asked for and dropped, because the report of that call has the true number;
+    /// the runner never writes that token.
     public func prefill(_ text: String, first: Bool) throws {
-        try runner.prefill(whole(text, first), first: first)
-        position += count(text, first: first)
+        let count = try count(text, first: first)
+        if count == 0 { return }
+        if countIsExact || count >= context.tokens {
+            try prefillWhole(text, first, count)
+        } else {
+            try stream(text, first: first, maxNewTokens: 1) { _ in }
+        }
     }
 
-    /// A text that may be as long as an endless context is prefilled first: the runner's generate refuses it, and goes
-    /// on from what was prefilled when it gets no text.
     public func stream(_ text: String, first: Bool, maxNewTokens: Int, onPiece: (Piece) -> Void) throws {
         stopFlag.lower()
         lastStatistics = nil
-        let bound = count(text, first: first)
+        let count = try count(text, first: first)
+        let isLong = count >= context.tokens  // the runner takes such a text by its prefill only
+        if isLong {
+            try prefillWhole(text, first, count)
+            if stopFlag.isRaised { return }
+        }
         let start = position
-        let isLong = context.kind == .endless && bound >= context.tokens
-        if isLong { try runner.prefill(whole(text, first), first: first) }
-        if stopFlag.isRaised { return }
-        var numPieces = 0
-        let report = try runner.generate(
-            isLong ? "" : whole(text, first), first: first && !isLong, maxNewTokens: maxNewTokens,
-            temperature: temperature
-        ) { piece in
-            numPieces += 1
-            onPiece(Piece(data: Array(piece.utf8)))
+        let promptEnd = isLong ? start : start + count
+        let wanted = min(maxNewTokens, context.tokens)
+        var pieces = 0
+        lastStatistics = try runner.generate(
+            isLong ? "" : whole(text, first), first: first && !isLong, maxNewTokens: wanted, temperature: temperature
+        ) { data in
+            position = promptEnd + pieces  // the prompt and all new tokens but this one
+            pieces += 1
+            onPiece(Piece(data: data))
             if stopFlag.isRaised { runner.stop() }  // an earlier call may have been lost
         }
-        lastStatistics = report
-        let statistics = report.flatMap(Statistics.ofReport)
-        let prompt = isLong ? bound : statistics?.promptTokens ?? bound
-        let new = statistics.map(\.newTokens) ?? numPieces
-        position = start + prompt + max(0, new - 1)
+        // Of a call without text `prompt_tokens` is the position after what was prefilled.
+        let figures = lastStatistics.flatMap(Statistics.ofReport)
+        let prompt = figures?.promptTokens ?? 0
+        let end = prompt > 0 ? (isLong ? 0 : start) + prompt : promptEnd
+        let tokens = max(pieces, min(figures?.newTokens ?? 0, wanted))
+        position = tokens > 0 ? end + tokens - 1 : end
+        for _ in pieces..<tokens { onPiece(Piece(data: [])) }  // tokens that came joined to whole characters
     }
 
     public func stop() {
@@ -76,5 +98,10 @@ public final class RunnerEngine: LlmEngine, @unchecked Sendable {
         position = 0
     }
 
-    private func whole(_ text: String, _ first: Bool) -> String { (first ? tokenizer.bosText : "") + text }
+    private func whole(_ text: String, _ first: Bool) -> String { first ? tokenizer.bosText + text : text }
+
+    private func prefillWhole(_ text: String, _ first: Bool, _ count: Int) throws {
+        try runner.prefill(whole(text, first), first: first)
+        position += count
+    }
 }

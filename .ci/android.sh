@@ -2,7 +2,8 @@
 # Compiles the Android app without an Android SDK: engine/ and app/ against a real android.jar, our stubs of ExecuTorch and
 # of AndroidX, with the real Compose plugin; links manifest and resources by aapt2; runs the JUnit tests of both modules.
 # Needs Java 17, apt with Debian's keys, and what .ci/kotlin.sh fetches. No root: apt works in a folder of its own.
-# Use: android.sh [fetch | resources | core | engine | app | test | all]
+# Use: android.sh [fetch | resources [FOLDER] | badging | core | engine | app | device-tests | test | check FILE | all]
+# `resources` links another folder's AndroidManifest.xml and res; `check` compiles one file as a part of the app.
 # What it fetches and makes lies in .cache/android: sdk/, tools/, build/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -80,7 +81,8 @@ version_of() {
 
 # Manifest and resources become an APK without code, and R.java.
 resources() {
-  local out=$build/resources main=$project/app/src/main
+  local main=${1:-$project/app/src/main} out=$build/resources
+  [ "$main" = "$project/app/src/main" ] || out=$build/other-resources
   rm -rf "$out"
   mkdir -p "$out/java" "$out/classes"
   aapt2 compile --dir "$main/res" -o "$out/compiled.zip"
@@ -99,7 +101,7 @@ compile() {
   rm -rf "$output"
   mkdir -p "$output"
   local files=()
-  mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
+  mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort) # a folder, or one file
   [ ${#files[@]} -gt 0 ] || fail "$sources holds no Kotlin source"
   JAVA_OPTS="-Xmx1200m" bash "$kotlin/compiler/bin/kotlinc" -Werror -language-version "$language" -api-version "$language" \
     -Xsuppress-version-warnings -jvm-target 17 -no-jdk -no-reflect -no-stdlib "$@" -classpath "$classpath" \
@@ -125,6 +127,21 @@ app() {
     "$project/app/src/main/kotlin" "$plugin"
 }
 
+check() {
+  compile "$build/checked" \
+    "$build/platform:$android_jar:$stdlib:$coroutines:$build/compose:$build/core:$build/engine:$build/resources/classes" \
+    "$1" "-Xplugin=$lib/compose-compiler-plugin.jar"
+}
+
+# The tests that need a device are compiled, no more.
+device_tests() {
+  local plugin=-Xplugin=$lib/compose-compiler-plugin.jar
+  local platform=$build/platform:$android_jar:$stdlib:$coroutines:$junit:$build/compose
+  compile "$build/device-stubs" "$platform" "$stubs/test" "$plugin"
+  compile "$build/device-tests" "$platform:$build/device-stubs:$build/core:$build/app" \
+    "$project/app/src/androidTest/kotlin" "$plugin"
+}
+
 # Tests of what needs no Android run on this machine's Java, with the classes compiled above.
 tests() {
   local module classpath=$stdlib:$coroutines:$annotations:$junit:$build/core:$build/engine:$build/app:$android_jar
@@ -145,11 +162,14 @@ tests() {
 
 case "${1:-all}" in
   fetch) fetch ;;
-  resources) fetch && resources ;;
+  resources) fetch && resources "${@:2}" ;;
   core) fetch && core ;;
   engine) fetch && engine ;;
   app) fetch && app ;;
+  badging) aapt2 dump badging "$build/resources/resources.apk" ;;
+  device-tests) device_tests ;;
   test) tests ;;
-  all) fetch && resources && core && engine && app && tests ;;
-  *) fail "unknown word $1; known: fetch, resources, core, engine, app, test, all" ;;
+  check) check "$2" ;;
+  all) fetch && resources && core && engine && app && device_tests && tests ;;
+  *) fail "unknown word $1; known: fetch, resources, core, engine, app, badging, device-tests, test, check, all" ;;
 esac

@@ -12,6 +12,8 @@ class PowerManager private constructor() { // [power]
         fun onThermalStatusChanged(status: Int) // [power]
     }
 
+    val currentThermalStatus: Int get() = TODO() // [power]
+
     fun addThermalStatusListener(executor: Executor, listener: OnThermalStatusChangedListener): Unit = TODO() // [power]
 
     companion object { // [power]

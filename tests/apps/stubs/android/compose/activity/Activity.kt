@@ -1,6 +1,6 @@
 // androidx.activity. Signatures only: bodies never run.
 //
-// [activity] androidx/androidx activity/activity/api/1.10.0-beta01.txt
+// [activity] androidx/androidx activity/activity/api/1.11.0-beta01.txt
 @file:Suppress("UNUSED_PARAMETER")
 
 package androidx.activity
@@ -10,13 +10,9 @@ import android.content.Intent
 import android.os.Bundle
 
 open class ComponentActivity : Activity() { // [activity]
-    override fun onCreate(savedInstanceState: Bundle?) { // [activity]
-        TODO()
-    }
+    override fun onCreate(savedInstanceState: Bundle?): Unit = TODO() // [activity]
 
-    override fun onNewIntent(intent: Intent) { // [activity]
-        TODO()
-    }
+    override fun onNewIntent(intent: Intent): Unit = TODO() // [activity]
 }
 
 class SystemBarStyle private constructor() // [activity]

@@ -1,6 +1,6 @@
 // androidx.activity.compose. Signatures only: bodies never run.
 //
-// [compose] androidx/androidx activity/activity-compose/api/1.10.0-beta01.txt
+// [compose] androidx/androidx activity/activity-compose/api/1.11.0-beta01.txt
 @file:Suppress("UNUSED_PARAMETER")
 
 package androidx.activity.compose

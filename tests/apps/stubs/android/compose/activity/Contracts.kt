@@ -1,6 +1,6 @@
 // androidx.activity.result.contract. Signatures only: bodies never run.
 //
-// [activity] androidx/androidx activity/activity/api/1.10.0-beta01.txt
+// [activity] androidx/androidx activity/activity/api/1.11.0-beta01.txt
 @file:Suppress("UNUSED_PARAMETER")
 
 package androidx.activity.result.contract

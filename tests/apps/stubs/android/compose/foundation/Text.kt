@@ -9,6 +9,7 @@ import androidx.compose.ui.text.input.ImeAction
 import androidx.compose.ui.text.input.KeyboardCapitalization
 import androidx.compose.ui.text.input.KeyboardType
 
+// The real one has more parameters behind these, all with defaults.
 class KeyboardOptions( // [foundation]
     val capitalization: KeyboardCapitalization = TODO(), // [foundation]
     val autoCorrectEnabled: Boolean? = null, // [foundation]

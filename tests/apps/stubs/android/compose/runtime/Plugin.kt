@@ -1,7 +1,7 @@
 // androidx.compose.runtime as the Compose compiler plugin calls it. Signatures only: bodies never run.
 //
 // [restricted] androidx/androidx compose/runtime/runtime/api/restricted_1.7.0-beta03.txt
-// [version] androidx/androidx compose/runtime/runtime/src/commonMain/kotlin/androidx/compose/runtime/ComposeVersion.kt
+// [version] androidx/androidx compose/runtime/runtime/src/commonMain/kotlin/androidx/compose/runtime/ComposeVersion.kt @ 9db3602f89a6bd54872015d5b5bd236cae216619
 @file:JvmName("ComposerKt")
 @file:JvmMultifileClass
 @file:Suppress("UNUSED_PARAMETER")

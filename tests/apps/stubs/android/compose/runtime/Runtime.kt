@@ -74,6 +74,15 @@ fun <T> remember(calculation: () -> T): T = TODO() // [runtime]
 fun <T> remember(key1: Any?, calculation: () -> T): T = TODO() // [runtime]
 
 @Composable
+fun <T> remember(key1: Any?, key2: Any?, calculation: () -> T): T = TODO() // [runtime]
+
+@Composable
+fun <T> remember(key1: Any?, key2: Any?, key3: Any?, calculation: () -> T): T = TODO() // [runtime]
+
+@Composable
+fun <T> remember(vararg keys: Any?, calculation: () -> T): T = TODO() // [runtime]
+
+@Composable
 fun LaunchedEffect(key1: Any?, block: suspend CoroutineScope.() -> Unit): Unit = TODO() // [runtime]
 
 sealed class CompositionLocal<T> { // [runtime]

@@ -1,6 +1,6 @@
 // androidx.compose.runtime.saveable. Signatures only: bodies never run.
 //
-// [saveable] androidx/androidx compose/runtime/runtime-saveable/api/1.7.0-beta01.txt
+// [saveable] androidx/androidx compose/runtime/runtime-saveable/api/restricted_1.7.0-beta01.txt
 @file:Suppress("UNUSED_PARAMETER")
 
 package androidx.compose.runtime.saveable

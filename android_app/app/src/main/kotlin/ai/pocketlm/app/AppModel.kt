@@ -1,8 +1,8 @@
 // Everything that outlives a screen: the packages, the chat, what is brought in, what is measured.
 package ai.pocketlm.app
 
+import ai.pocketlm.core.BenchmarkReport
 import ai.pocketlm.core.ChatEvent
-import ai.pocketlm.core.ChatSettings
 import ai.pocketlm.core.ChatState
 import ai.pocketlm.core.ChatWorker
 import ai.pocketlm.core.Download
@@ -10,18 +10,20 @@ import ai.pocketlm.core.InstalledPackage
 import ai.pocketlm.core.Installer
 import ai.pocketlm.core.MemoryCheck
 import ai.pocketlm.core.MemoryVerdict
-import ai.pocketlm.core.PackageId
 import ai.pocketlm.core.PackageLibrary
 import ai.pocketlm.core.PackageStore
 import ai.pocketlm.core.Platform
+import ai.pocketlm.core.chatOf
 import ai.pocketlm.engine.ExecuTorchEngines
 import android.content.Context
+import android.net.Uri
 import android.os.Handler
 import android.os.Looper
 import androidx.compose.runtime.getValue
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.setValue
 import java.io.File
+import java.io.IOException
 import java.util.concurrent.Executor
 import java.util.concurrent.Executors
 import java.util.concurrent.atomic.AtomicReference
@@ -37,10 +39,10 @@ private const val BACKGROUND_GRACE_MS = 20_000L
  *
  * @param context the application, not an activity.
  */
-class AppModel(context: Context) {
+class AppModel(private val context: Context) {
     private val main = Handler(Looper.getMainLooper())
     private val disk = Executors.newSingleThreadExecutor()
-    private val preferences = context.getSharedPreferences("pocketlm", Context.MODE_PRIVATE)
+    private val settings = Settings(context.getSharedPreferences("pocketlm", Context.MODE_PRIVATE))
     private val store = FolderStore(File(context.filesDir, "packages").apply { mkdirs() })
     private val library = PackageLibrary(store)
     private val installer = Installer(store, Platform(ExecuTorchEngines.RUNNER_KINDS, false, ExecuTorchEngines.RUNTIME))
@@ -66,14 +68,19 @@ class AppModel(context: Context) {
 
     private val worker = ChatWorker(
         factory = engines,
-        find = ::find,
+        find = library::find,
         historyFolder = File(context.filesDir, "chats").apply { mkdirs() },
-        settings = ChatSettings(),
+        newChatSettings = settings::ofLastOpened,
         onState = { state -> post { show(state) } },
+        onStorageFailed = { refusal -> post { problem = refusal.text } },
     )
-    val measurements = Measurements(engines, worker, ::post)
+    val measurements = Measurements(engines, worker, PhoneProbe(context, memory), ::post)
+
+    /** How the last export of a benchmark ended, as a sentence, or null. */
+    var exported: String? by mutableStateOf(null)
+        private set
     private val work = File(context.filesDir, "work").apply { mkdirs() }
-    val imports = Imports(
+    val imports: Imports = Imports(
         resolver = context.contentResolver,
         installer = installer,
         download = Download(HttpTransport(), work, store::freeBytes),
@@ -86,13 +93,13 @@ class AppModel(context: Context) {
     private val nextImport = AtomicReference<ImportState?>()
 
     init {
-        disk.execute { installer.cleanUp() }
+        disk.execute { library.cleanUp() }
         refresh()
         watchHeat(context, Executor { main.post(it) }) { worker.send(ChatEvent.ThermalCritical) }
     }
 
     /** Reads the folders again. */
-    fun refresh() = disk.execute {
+    fun refresh(): Unit = disk.execute {
         val found = library.list().map { PackageRow(it, verdict(it)) }
         val pushed = imports.cableSources()
         post {
@@ -101,12 +108,15 @@ class AppModel(context: Context) {
         }
     }
 
-    fun send(event: ChatEvent) = worker.send(event)
+    fun send(event: ChatEvent) {
+        if (event is ChatEvent.SettingsChanged) openPackage()?.let { settings.keep(it.id, event.settings) }
+        worker.send(event)
+    }
 
     /** Opens a package's chat; anything that is measured ends first, for two models rarely fit. */
     fun open(installed: InstalledPackage) {
         measurements.stop()
-        preferences.edit().putString(LAST_OPENED, installed.id.sha256).apply()
+        settings.lastOpened = installed.id
         worker.send(ChatEvent.PackageOpened(installed.id))
     }
 
@@ -122,6 +132,19 @@ class AppModel(context: Context) {
         }
     }
 
+    /** Writes a benchmark's JSON to the place that the user chose. */
+    fun export(report: BenchmarkReport, to: Uri) = disk.execute {
+        val text = report.toJson(benchmarkAbout(context, memory, engines.threads)).write(pretty = true)
+        val said = try {
+            val out = context.contentResolver.openOutputStream(to, "wt") ?: throw IOException(to.toString())
+            out.use { it.write(text.toByteArray()) }
+            context.getString(R.string.export_done)
+        } catch (error: IOException) {
+            context.getString(R.string.export_failed, error.message ?: error.toString())
+        }
+        post { exported = said }
+    }
+
     fun dismissImport() {
         importing = ImportState.None
     }
@@ -132,15 +155,15 @@ class AppModel(context: Context) {
             ChatState.Empty -> null
             is ChatState.Loading -> state.packageId
             is ChatState.LoadFailed -> state.packageId
-            else -> ai.pocketlm.app.ui.chatOf(state)?.packageId
+            else -> chatOf(state)?.packageId
         }
         return rows.firstOrNull { it.installed.id == id }?.installed
     }
 
     /** After the system ended the process the activity comes back as it was: so does its chat. */
     fun reopenAfterProcessDeath() {
-        val last = preferences.getString(LAST_OPENED, null) ?: return
-        if (chat == ChatState.Empty) worker.send(ChatEvent.PackageOpened(PackageId(last)))
+        val last = settings.lastOpened ?: return
+        if (chat == ChatState.Empty) worker.send(ChatEvent.PackageOpened(last))
     }
 
     fun memoryIsLow() = worker.send(ChatEvent.MemoryLow)
@@ -163,10 +186,8 @@ class AppModel(context: Context) {
         }
     }
 
-    private fun find(id: PackageId): InstalledPackage? = library.list().firstOrNull { it.id == id }
-
     private fun verdict(installed: InstalledPackage): MemoryVerdict =
-        MemoryCheck.verdict(installed.manifest, memory.availableBytes, memory.mostBytes)
+        MemoryCheck.judge(installed.manifest.memory.estimatedPeakBytes, memory.availableBytes, memory.mostBytes)
 
     private fun post(change: () -> Unit) {
         main.post { change() }
@@ -180,10 +201,6 @@ class AppModel(context: Context) {
     /** Shows the newest of many states: a gigabyte is read in far more pieces than a screen can draw. */
     private fun showSoon(state: ImportState) {
         if (nextImport.getAndSet(state) == null) post { nextImport.getAndSet(null)?.let { importing = it } }
-    }
-
-    private companion object {
-        const val LAST_OPENED = "last_opened"
     }
 }
 

@@ -21,7 +21,7 @@ class DeviceMemory(context: Context) {
     /** Free now, without forcing other apps out. */
     val availableBytes: Long get() = info().availMem
 
-    /** The most that an app in the foreground can get before the system ends it: everything but the system's reserve. */
+    /** The most that an app in the foreground gets before the system ends it: everything but the system's reserve. */
     val mostBytes: Long get() = info().let { it.totalMem - it.threshold }
 
     /** What this process holds of it, mapped files included; 0 when the kernel does not say (proc(5), statm). */

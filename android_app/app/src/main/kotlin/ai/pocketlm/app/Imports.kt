@@ -3,6 +3,7 @@ package ai.pocketlm.app
 
 import ai.pocketlm.core.Download
 import ai.pocketlm.core.DownloadState
+import ai.pocketlm.core.FileBytes
 import ai.pocketlm.core.InstallState
 import ai.pocketlm.core.Installer
 import ai.pocketlm.core.PackageSource
@@ -46,7 +47,8 @@ data class CableSource(val file: File) {
     val name: String get() = file.name
 
     /** A folder's files are moved, not copied: they lie on the same storage and nobody else needs them. */
-    fun source(): PackageSource = if (file.isDirectory) PackageSource.Folder(file, isMovable = true) else PackageSource.Zip(file)
+    fun source(): PackageSource =
+        if (file.isDirectory) PackageSource.Folder(file, isMovable = true) else PackageSource.Zip(file)
 }
 
 /**
@@ -92,14 +94,13 @@ class Imports(
         if (ended is InstallState.Installed) source.file.deleteRecursively()
     }
 
-    /** Fetches a zip, goes on where an earlier attempt at the same address ended, then installs it and removes the zip. */
+    /** Fetches a zip, going on where an earlier attempt at the address ended; installs it and removes the zip. */
     fun fromAddress(url: String) = start { stopped ->
-        val name = Uri.parse(url).lastPathSegment ?: url
+        val name = Download.fileName(url)
         val ended = download.run(url, stopped::get) { onState(ImportState.Downloading(name, it)) }
-        onState(ImportState.Downloading(name, ended))
-        if (ended is DownloadState.Finished && install(name, PackageSource.Zip(ended.file), stopped) !is InstallState.Refused) {
-            ended.file.delete()
-        }
+        if (ended !is DownloadState.Finished) return@start
+        val installed = install(name, PackageSource.Zip(FileBytes(ended.file), name), stopped)
+        if (!isToGoOn(installed)) download.discard(url)
     }
 
     /** Ends the running import soon; what was received or unpacked is kept for the next attempt. */
@@ -113,10 +114,14 @@ class Imports(
 
     private fun install(name: String, source: PackageSource, stopped: AtomicBoolean): InstallState {
         val ended = installer.install(source, stopped::get) { onState(ImportState.Installing(name, it)) }
-        onState(ImportState.Installing(name, ended))
         if (ended is InstallState.Installed) onInstalled()
         return ended
     }
+
+    /** Whether the zip is worth keeping: the user or the lack of space stopped it, and nothing is wrong with it. */
+    private fun isToGoOn(ended: InstallState): Boolean =
+        ended is InstallState.Refused &&
+            ended.refusal.key in setOf(SentenceKey.INSTALL_STOPPED, SentenceKey.NO_SPACE, SentenceKey.STORAGE_FAILED)
 
     private fun refuse(name: String, error: IOException) {
         val reason = error.message ?: error.toString()

@@ -36,8 +36,8 @@ class UriBytes private constructor(
         /**
          * Opens what the address leads to.
          *
-         * An app that keeps its files elsewhere (a cloud) may lend a stream that cannot be read twice; that is copied into
-         * `folder` first, and the copy is removed by `close`.
+         * An app that keeps its files elsewhere (a cloud) may lend a stream that cannot be read twice; that is copied
+         * into `folder` first, and the copy is removed by `close`.
          *
          * @param onCopied is told the bytes copied so far.
          * @throws IOException the other app does not give the file; the message says what it said.

@@ -11,15 +11,8 @@ class ExecuTorchEngines : EngineFactory {
     /** Threads of the model, or null where ExecuTorch chooses. */
     val threads: Int? = PerformanceCores.count()
 
-    override fun make(installed: InstalledPackage): LlmEngine {
-        val runner = LlmModuleRunner(
-            program = installed.program,
-            tokenizer = installed.tokenizer,
-            numBos = installed.manifest.tokenizer.numBos.toInt(),
-            threads = threads,
-        )
-        return RunnerEngine(runner, installed.manifest)
-    }
+    override fun make(installed: InstalledPackage): LlmEngine =
+        RunnerEngine(LlmModuleRunner(installed, threads), installed.manifest)
 
     companion object {
         /** The release that `gradle/libs.versions.toml` pins; a package may ask for at least some release. */

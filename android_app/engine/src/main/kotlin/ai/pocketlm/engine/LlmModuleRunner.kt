@@ -1,17 +1,19 @@
 // ExecuTorch's text runner on Android: LlmModule behind the core's TextRunner. The only file that imports org.pytorch.
 //
-// What it stands on was read in pytorch/executorch, extension/android (LlmModule.kt, Module.kt, jni/jni_layer_llama.cpp,
-// jni/jni_layer.cpp), main of 2026-08-22:
+// What it stands on was read in pytorch/executorch, main of 2026-08-22, extension/android: LlmModule.kt, Module.kt,
+// jni/jni_layer_llama.cpp, jni/jni_layer.cpp:
 // * A piece comes only when it is whole UTF-8: the JNI layer joins tokens until it is, and drops what never becomes so.
-// * Only seqLen reaches the native code; maxNewTokens does not. On a ring it is the number of new tokens of the call.
+// * Only seqLen reaches the native code; maxNewTokens does not. Where a chunk is smaller than the context it is the
+//   number of new tokens of the call, else the end of the whole sequence (extension/llm/runner/text_llm_runner.cpp).
 // * numBos is asked for once, in the config; the JNI layer puts the ids before the first text after load or reset.
 // * A callback may call stop() and nothing else; what it throws comes back as error 1, its own words lost.
-// * LlmModule sizes the process's thread pool to the performance cores less one; Module.load with a number sizes it anew.
+// * LlmModule sizes the process's thread pool to the performance cores less one; Module.load with a number of threads
+//   sizes it anew.
 package ai.pocketlm.engine
 
+import ai.pocketlm.core.InstalledPackage
 import ai.pocketlm.core.RunnerFailure
 import ai.pocketlm.core.TextRunner
-import java.io.File
 import org.pytorch.executorch.ExecutorchRuntimeException
 import org.pytorch.executorch.Module
 import org.pytorch.executorch.extension.llm.LlmCallback
@@ -24,15 +26,11 @@ import org.pytorch.executorch.extension.llm.LlmModuleConfig
  *
  * One thread owns it; only [stop] may be called from another one.
  *
- * @param numBos ids that the runner puts before a chat's first text.
  * @param threads of the process's pool, or null for ExecuTorch's own choice.
  */
-class LlmModuleRunner(
-    private val program: File,
-    private val tokenizer: File,
-    private val numBos: Int,
-    private val threads: Int?,
-) : TextRunner {
+class LlmModuleRunner(private val installed: InstalledPackage, private val threads: Int?) : TextRunner {
+    private val manifest = installed.manifest
+    private val budgetsAreOfTheCall = manifest.chunk < manifest.context.tokens
     @Volatile private var module: LlmModule? = null
 
     override fun load() {
@@ -40,10 +38,10 @@ class LlmModuleRunner(
         naming {
             val loaded = LlmModule(
                 LlmModuleConfig.create()
-                    .modulePath(program.absolutePath)
-                    .tokenizerPath(tokenizer.absolutePath)
+                    .modulePath(installed.program.absolutePath)
+                    .tokenizerPath(installed.tokenizer.absolutePath)
                     .temperature(0f)
-                    .numBos(numBos)
+                    .numBos(manifest.tokenizer.numBos.toInt())
                     .loadMode(LlmModuleConfig.LOAD_MODE_MMAP)
                     .build(),
             )
@@ -58,13 +56,20 @@ class LlmModuleRunner(
         }
     }
 
-    override fun prefill(text: String) = naming { loaded().prefillPrompt(text) }
+    // The JNI layer knows by itself which text is the first.
+    override fun prefill(text: String, first: Boolean) = naming { loaded().prefillPrompt(text) }
 
-    override fun generate(text: String, maxNewTokens: Int, temperature: Double, onPiece: (String) -> Unit): String? {
+    override fun generate(
+        text: String,
+        first: Boolean,
+        maxNewTokens: Int,
+        temperature: Double,
+        onPiece: (ByteArray) -> Unit,
+    ): String? {
         val module = loaded()
-        val answers = Answers(module, onPiece)
+        val answers = Answers(module, if (budgetsAreOfTheCall) Int.MAX_VALUE else maxNewTokens, onPiece)
         val config = LlmGenerationConfig.create()
-            .seqLen(maxNewTokens)
+            .seqLen(if (budgetsAreOfTheCall) maxNewTokens else manifest.context.tokens.toInt())
             .temperature(temperature.toFloat())
             .echo(false)
             .build()
@@ -84,16 +89,18 @@ class LlmModuleRunner(
     override fun reset() = naming { loaded().resetContext() }
 
     override fun close() {
-        val open = module ?: return
+        val loaded = module ?: return
         module = null
-        naming { open.close() }
+        naming { loaded.close() }
     }
 
     private fun loaded(): LlmModule = module ?: throw RunnerFailure(INVALID_STATE, "the model is not loaded")
 
     /** Opens the program a second time, which maps its header only, because that call takes the number of threads. */
     private fun sizeThreadPool() {
-        if (threads != null) Module.load(program.absolutePath, Module.LOAD_MODE_MMAP, threads).close()
+        if (threads != null) {
+            Module.load(installed.program.absolutePath, Module.LOAD_MODE_MMAP, threads).close()
+        }
     }
 
     private companion object {
@@ -101,24 +108,31 @@ class LlmModuleRunner(
     }
 }
 
-/** Hands pieces on; keeps what a callback threw, which the native code would turn into error 1. */
-private class Answers(private val module: LlmModule, private val onPiece: (String) -> Unit) : LlmCallback {
+/**
+ * Hands pieces on, at most so many; keeps what a callback threw, which the native code would turn into error 1. Stop is
+ * said again at each piece, for the first may be lost.
+ */
+private class Answers(
+    private val module: LlmModule,
+    private val maxPieces: Int,
+    private val onPiece: (ByteArray) -> Unit,
+) : LlmCallback {
+    private var pieces = 0
     var statistics: String? = null
         private set
     var thrown: Throwable? = null
         private set
 
     override fun onResult(result: String) {
-        if (thrown != null) {
-            module.stop()
-            return
+        if (thrown == null && pieces < maxPieces) {
+            pieces++
+            try {
+                onPiece(result.toByteArray())
+            } catch (error: Throwable) {
+                thrown = error
+            }
         }
-        try {
-            onPiece(result)
-        } catch (error: Throwable) {
-            thrown = error
-            module.stop()
-        }
+        if (thrown != null || pieces >= maxPieces) module.stop()
     }
 
     override fun onStats(stats: String) {

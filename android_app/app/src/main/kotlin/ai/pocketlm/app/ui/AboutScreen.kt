@@ -14,14 +14,14 @@ import androidx.compose.ui.Modifier
 import androidx.compose.ui.res.stringResource
 import androidx.compose.ui.unit.dp
 
-/** A library in the app, its licence, and where its text is. */
+/** A library in the app, its licence, and where both are kept. */
 private data class Library(val name: String, val licence: String, val address: String)
 
 private val LIBRARIES = listOf(
-    Library("ExecuTorch, with XNNPACK", "BSD 3-Clause", "https://github.com/pytorch/executorch/blob/main/LICENSE"),
-    Library("fbjni and nativeloader", "Apache 2.0", "https://github.com/facebookincubator/fbjni/blob/main/LICENSE"),
-    Library("AndroidX, Jetpack Compose, Material 3", "Apache 2.0", "https://github.com/androidx/androidx/blob/androidx-main/LICENSE.txt"),
-    Library("Kotlin and kotlinx.coroutines", "Apache 2.0", "https://github.com/JetBrains/kotlin/blob/master/license/LICENSE.txt"),
+    Library("ExecuTorch, with XNNPACK", "BSD 3-Clause", "https://github.com/pytorch/executorch"),
+    Library("fbjni, nativeloader", "Apache 2.0", "https://github.com/facebookincubator/fbjni"),
+    Library("AndroidX: Activity, Compose, Material 3", "Apache 2.0", "https://github.com/androidx/androidx"),
+    Library("Kotlin, kotlinx.coroutines", "Apache 2.0", "https://github.com/JetBrains/kotlin"),
 )
 
 @Composable

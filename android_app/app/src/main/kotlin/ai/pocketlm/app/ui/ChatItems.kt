@@ -1,10 +1,10 @@
 // What a chat screen lists, made of the chat's state. Plain Kotlin: no Compose, no Android.
 package ai.pocketlm.app.ui
 
-import ai.pocketlm.core.Chat
 import ai.pocketlm.core.ChatState
 import ai.pocketlm.core.Mark
 import ai.pocketlm.core.Message
+import ai.pocketlm.core.chatOf
 
 /** What may be done with a message beside copying it. */
 enum class MessageAction { NONE, ASK_AGAIN }
@@ -25,18 +25,6 @@ sealed interface ChatItem {
      */
     data class Forgotten(val turns: Int, val isPartial: Boolean) : ChatItem
 }
-
-/** The conversation that a state shows; null where there is none. */
-fun chatOf(state: ChatState): Chat? =
-    when (state) {
-        ChatState.Empty, is ChatState.Loading, is ChatState.LoadFailed -> null
-        is ChatState.Idle -> state.chat
-        is ChatState.Prefilling -> state.chat
-        is ChatState.Replying -> state.chat
-        is ChatState.Cancelling -> state.chat
-        is ChatState.Restoring -> state.chat
-        is ChatState.Unloaded -> state.chat
-    }
 
 /** Everything to be listed, oldest first; the system message is not: it stands in the settings. */
 fun itemsOf(state: ChatState): List<ChatItem> {

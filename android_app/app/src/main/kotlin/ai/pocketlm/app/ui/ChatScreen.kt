@@ -4,10 +4,13 @@ package ai.pocketlm.app.ui
 import ai.pocketlm.app.R
 import ai.pocketlm.core.ChatEvent
 import ai.pocketlm.core.ChatState
+import ai.pocketlm.core.CompletionOnly
 import ai.pocketlm.core.InstalledPackage
+import ai.pocketlm.core.Manifest
 import ai.pocketlm.core.SentenceKey
 import ai.pocketlm.core.Sentences
 import ai.pocketlm.core.UnloadReason
+import ai.pocketlm.core.chatOf
 import androidx.compose.foundation.layout.Arrangement
 import androidx.compose.foundation.layout.Box
 import androidx.compose.foundation.layout.Column
@@ -49,7 +52,7 @@ fun ChatScreen(
 ) {
     var isInSettings by rememberSaveable { mutableStateOf(false) }
     val chat = chatOf(state)
-    val name = installed?.let { nameOf(it.manifest) } ?: stringResource(R.string.app_name)
+    val name = installed?.name ?: stringResource(R.string.app_name)
     TitledScreen(
         title = name,
         onBack = onBack,
@@ -57,11 +60,15 @@ fun ChatScreen(
             NamedIconButton(R.drawable.ic_new_chat, R.string.new_chat, isEnabled = state is ChatState.Idle) {
                 onEvent(ChatEvent.NewChatTapped)
             }
-            NamedIconButton(R.drawable.ic_settings, R.string.chat_settings, isEnabled = chat != null) { isInSettings = true }
+            NamedIconButton(R.drawable.ic_settings, R.string.chat_settings, isEnabled = chat != null) {
+                isInSettings = true
+            }
         },
     ) { padding ->
         Column(Modifier.fillMaxSize().padding(padding).imePadding()) {
-            Box(Modifier.weight(1f).fillMaxWidth()) { Conversation(state, onEvent) }
+            Box(Modifier.weight(1f).fillMaxWidth()) {
+                Conversation(state, beginning(installed?.manifest), onEvent)
+            }
             Notices(state, onEvent)
             if (chat != null) {
                 StatusLine(state, residentBytes)
@@ -80,12 +87,12 @@ fun ChatScreen(
 }
 
 @Composable
-private fun Conversation(state: ChatState, onEvent: (ChatEvent) -> Unit) {
+private fun Conversation(state: ChatState, beginning: String, onEvent: (ChatEvent) -> Unit) {
     val items = itemsOf(state).asReversed() // the newest lies at the bottom and stays there while it grows
     val list = rememberLazyListState()
     LaunchedEffect(items.size) { list.scrollToItem(0) }
     if (state is ChatState.Loading) Waiting(stringResource(R.string.loading_model))
-    if (items.isEmpty() && state is ChatState.Idle) Waiting(stringResource(R.string.ask_something), isBusy = false)
+    if (items.isEmpty() && state is ChatState.Idle) Waiting(beginning, isBusy = false)
     LazyColumn(
         modifier = Modifier.fillMaxSize(),
         state = list,
@@ -101,6 +108,15 @@ private fun Conversation(state: ChatState, onEvent: (ChatEvent) -> Unit) {
             }
         }
     }
+}
+
+/** What an empty chat says: what to do, and what is unlike other packages' chats. */
+@Composable
+private fun beginning(manifest: Manifest?): String {
+    val sentences = mutableListOf(stringResource(R.string.ask_something))
+    if (manifest?.template is CompletionOnly) sentences += Sentences.fill(SentenceKey.COMPLETION_ONLY)
+    if (manifest?.context?.isEndless == false) sentences += Sentences.fill(SentenceKey.COUNTS_ARE_BOUNDS)
+    return sentences.joinToString(" ")
 }
 
 @Composable
@@ -119,19 +135,22 @@ private fun Waiting(text: String, isBusy: Boolean = true) {
 private fun Notices(state: ChatState, onEvent: (ChatEvent) -> Unit) {
     if (state is ChatState.LoadFailed) {
         Notice(state.refusal.text, NoticeKind.PROBLEM) {
-            TextButton(onClick = { onEvent(ChatEvent.PackageOpened(state.packageId)) }) { Text(stringResource(R.string.load_again)) }
+            LoadAgain { onEvent(ChatEvent.PackageOpened(state.packageId)) }
         }
     }
     if (state is ChatState.Unloaded) {
         Notice(Sentences.fill(sentenceOf(state.reason)), NoticeKind.INFORMATION) {
-            TextButton(onClick = { onEvent(ChatEvent.PackageOpened(state.chat.packageId)) }) {
-                Text(stringResource(R.string.load_again))
-            }
+            LoadAgain { onEvent(ChatEvent.PackageOpened(state.chat.packageId)) }
         }
     }
     val chat = chatOf(state) ?: return
     chat.refusal?.let { Notice(it.text, NoticeKind.PROBLEM) }
     if (chat.note.isNotEmpty()) Notice(Sentences.asSentence(chat.note), NoticeKind.INFORMATION)
+}
+
+@Composable
+private fun LoadAgain(onClick: () -> Unit) {
+    TextButton(onClick = onClick) { Text(stringResource(R.string.load_again)) }
 }
 
 private fun sentenceOf(reason: UnloadReason): SentenceKey =

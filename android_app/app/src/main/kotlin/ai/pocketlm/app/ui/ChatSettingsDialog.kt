@@ -60,15 +60,7 @@ fun ChatSettingsDialog(
         title = { Text(stringResource(R.string.chat_settings)) },
         text = {
             Column(Modifier.verticalScroll(rememberScrollState()), verticalArrangement = Arrangement.spacedBy(8.dp)) {
-                if (takesSystem(manifest)) {
-                    OutlinedTextField(
-                        value = system,
-                        onValueChange = { system = it.take(MAX_SYSTEM_CHARACTERS) },
-                        label = { Text(stringResource(R.string.system_prompt)) },
-                        supportingText = { Text(stringResource(R.string.system_prompt_help)) },
-                        maxLines = 6,
-                    )
-                }
+                if (takesSystem(manifest)) SystemField(system) { system = it }
                 NamedSlider(
                     name = stringResource(R.string.temperature, number(chosenTemperature, 2)),
                     value = temperature,
@@ -100,6 +92,17 @@ fun ChatSettingsDialog(
 
 /** The index of the budget next to a number of tokens. */
 private fun nearestBudget(tokens: Int): Int = BUDGETS.indices.minByOrNull { abs(BUDGETS[it] - tokens) } ?: 0
+
+@Composable
+private fun SystemField(system: String, onChange: (String) -> Unit) {
+    OutlinedTextField(
+        value = system,
+        onValueChange = { onChange(it.take(MAX_SYSTEM_CHARACTERS)) },
+        label = { Text(stringResource(R.string.system_prompt)) },
+        supportingText = { Text(stringResource(R.string.system_prompt_help)) },
+        maxLines = 6,
+    )
+}
 
 @Composable
 private fun NamedSlider(

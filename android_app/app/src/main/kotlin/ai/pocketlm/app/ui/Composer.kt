@@ -4,6 +4,7 @@ package ai.pocketlm.app.ui
 import ai.pocketlm.app.R
 import ai.pocketlm.core.ChatEvent
 import ai.pocketlm.core.ChatState
+import ai.pocketlm.core.chatOf
 import androidx.compose.foundation.layout.Box
 import androidx.compose.foundation.layout.Row
 import androidx.compose.foundation.layout.fillMaxWidth
@@ -29,7 +30,7 @@ import androidx.compose.ui.text.input.KeyboardCapitalization
 import androidx.compose.ui.text.style.TextDirection
 import androidx.compose.ui.unit.dp
 
-// A draft outlives rotation and the process in the activity's saved state, of which Android carries about 500 kB at most.
+// A draft outlives rotation and the process in the activity's saved state; Android carries about 500 kB of that.
 private const val MAX_SAVED_DRAFT = 20_000
 private const val MAX_LINES = 6
 
@@ -77,5 +78,7 @@ fun StatusLine(state: ChatState, residentBytes: Long) {
         is ChatState.Restoring -> stringResource(R.string.reading_again)
         else -> statisticsText(chatOf(state)?.statistics, residentBytes)
     }
-    Box(Modifier.fillMaxWidth().padding(horizontal = 16.dp).semantics { liveRegion = LiveRegionMode.Polite }) { Small(text) }
+    Box(Modifier.fillMaxWidth().padding(horizontal = 16.dp).semantics { liveRegion = LiveRegionMode.Polite }) {
+        Small(text)
+    }
 }

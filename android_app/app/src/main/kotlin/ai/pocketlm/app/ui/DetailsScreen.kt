@@ -31,7 +31,7 @@ fun DetailsScreen(installed: InstalledPackage, onBack: () -> Unit) {
     val manifest = installed.manifest
     val facts = factsOf(installed)
     val licences = remember(installed.id) { installed.licences.map { it.name to textOf(it) } }
-    TitledScreen(title = nameOf(manifest), onBack = onBack) { padding ->
+    TitledScreen(title = installed.name, onBack = onBack) { padding ->
         LazyColumn(
             modifier = Modifier.fillMaxSize().padding(padding),
             contentPadding = PaddingValues(16.dp),

@@ -13,18 +13,17 @@ import java.text.NumberFormat
 fun number(value: Double, decimals: Int): String =
     NumberFormat.getNumberInstance().apply { maximumFractionDigits = decimals }.format(value)
 
+fun number(value: Int): String = number(value.toLong())
+
 fun number(value: Long): String = NumberFormat.getIntegerInstance().format(value)
 
 /** The share of `done` in `total`, 0 to 1; 0 while nothing is known. */
 fun share(done: Long, total: Long): Float = if (total <= 0) 0f else (done.toDouble() / total).toFloat().coerceIn(0f, 1f)
 
-/** A package's name: its preset, or the family that it came from. */
-fun nameOf(manifest: Manifest): String = manifest.model.preset ?: manifest.model.family
-
 @Composable
 fun contextText(manifest: Manifest): String {
-    val tokens = number(manifest.context.tokens)
-    return stringResource(if (manifest.context.isEndless) R.string.context_endless else R.string.context_bounded, tokens)
+    val name = if (manifest.context.isEndless) R.string.context_endless else R.string.context_bounded
+    return stringResource(name, number(manifest.context.tokens))
 }
 
 /** "12.3 tokens/s · first token after 0.41 s · 210.5 MB", what is known of it. */

@@ -6,6 +6,7 @@ import ai.pocketlm.app.R
 import ai.pocketlm.core.DownloadState
 import ai.pocketlm.core.InstallState
 import ai.pocketlm.core.Refusal
+import ai.pocketlm.core.SentenceKey
 import ai.pocketlm.core.Sentences
 import androidx.compose.foundation.layout.Column
 import androidx.compose.foundation.layout.fillMaxWidth
@@ -23,22 +24,28 @@ import androidx.compose.ui.semantics.semantics
 import androidx.compose.ui.unit.dp
 
 /** One import as the card shows it. */
-private data class Progress(val text: String, val detail: String, val share: Float?, val refusal: Refusal?)
+private data class Progress(
+    val text: String,
+    val detail: String = "",
+    val share: Float? = null,
+    val refusal: Refusal? = null,
+)
 
 @Composable
 fun ImportCard(state: ImportState, onStop: () -> Unit, onDismiss: () -> Unit) {
     val progress = when (state) {
         ImportState.None -> return
-        is ImportState.Copying -> Progress(stringResource(R.string.copying), Sentences.size(state.done), null, null)
+        is ImportState.Copying -> Progress(stringResource(R.string.copying), Sentences.size(state.done))
         is ImportState.Downloading -> downloading(state.state)
         is ImportState.Installing -> installing(state.state)
     }
+    val colors = MaterialTheme.colorScheme
     OutlinedCard(Modifier.fillMaxWidth()) {
         Column(Modifier.padding(16.dp)) {
             Text(state.name, style = MaterialTheme.typography.titleSmall)
             Text(
                 progress.refusal?.text ?: progress.text,
-                color = if (progress.refusal == null) MaterialTheme.colorScheme.onSurface else MaterialTheme.colorScheme.error,
+                color = if (progress.refusal == null) colors.onSurface else colors.error,
                 modifier = Modifier.semantics { liveRegion = LiveRegionMode.Polite },
             )
             if (progress.detail.isNotEmpty()) Small(progress.detail)
@@ -55,34 +62,37 @@ fun ImportCard(state: ImportState, onStop: () -> Unit, onDismiss: () -> Unit) {
 @Composable
 private fun downloading(state: DownloadState): Progress =
     when (state) {
-        DownloadState.Waiting -> Progress(stringResource(R.string.connecting), "", null, null)
+        DownloadState.Waiting -> Progress(stringResource(R.string.connecting))
         is DownloadState.Receiving -> {
             val total = state.total
             Progress(
                 stringResource(R.string.downloading),
                 if (total == null) Sentences.size(state.done) else bytesOf(state.done, total),
                 total?.let { share(state.done, it) },
-                null,
             )
         }
-        is DownloadState.Paused -> Progress(stringResource(R.string.download_paused), Sentences.size(state.done), null, null)
-        is DownloadState.Finished -> Progress(stringResource(R.string.downloaded), "", 1f, null)
-        is DownloadState.Refused -> Progress("", "", null, state.refusal)
+        is DownloadState.Paused ->
+            Progress(Sentences.fill(SentenceKey.DOWNLOAD_PAUSED, "done" to Sentences.size(state.done)))
+        is DownloadState.Finished -> Progress(stringResource(R.string.downloaded), share = 1f)
+        is DownloadState.Refused -> Progress("", refusal = state.refusal)
     }
 
 @Composable
 private fun installing(state: InstallState): Progress =
     when (state) {
-        InstallState.CheckingSpace -> Progress(stringResource(R.string.checking), "", null, null)
+        InstallState.CheckingSpace -> Progress(stringResource(R.string.checking))
         is InstallState.Unpacking ->
-            Progress(stringResource(R.string.unpacking), bytesOf(state.done, state.total), share(state.done, state.total), null)
+            counted(stringResource(R.string.unpacking), state.done, state.total)
         is InstallState.Verifying ->
-            Progress(stringResource(R.string.verifying), bytesOf(state.done, state.total), share(state.done, state.total), null)
-        InstallState.Moving -> Progress(stringResource(R.string.moving), "", null, null)
+            counted(stringResource(R.string.verifying), state.done, state.total)
+        InstallState.Moving -> Progress(stringResource(R.string.moving))
         is InstallState.Installed ->
-            Progress(stringResource(R.string.installed, nameOf(state.installed.manifest)), "", null, null)
-        is InstallState.Refused -> Progress("", "", null, state.refusal)
+            Progress(stringResource(R.string.installed, state.installed.name))
+        is InstallState.Refused -> Progress("", refusal = state.refusal)
     }
+
+@Composable
+private fun counted(text: String, done: Long, total: Long) = Progress(text, bytesOf(done, total), share(done, total))
 
 @Composable
 private fun bytesOf(done: Long, total: Long): String =

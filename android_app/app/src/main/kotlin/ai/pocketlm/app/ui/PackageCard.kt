@@ -37,7 +37,7 @@ fun PackageCard(row: PackageRow, actions: PackagesActions, onRemove: () -> Unit)
         Column(Modifier.padding(16.dp), verticalArrangement = Arrangement.spacedBy(4.dp)) {
             Row(verticalAlignment = Alignment.CenterVertically) {
                 Text(
-                    nameOf(manifest),
+                    installed.name,
                     style = MaterialTheme.typography.titleMedium,
                     modifier = Modifier.weight(1f).semantics { heading() },
                 )

@@ -150,10 +150,12 @@ private fun Dialogs(dialog: PackagesDialog, cableFolder: String, actions: Packag
         )
         is PackagesDialog.Remove -> AlertDialog(
             onDismissRequest = onDismiss,
-            title = { Text(stringResource(R.string.remove_package, nameOf(dialog.installed.manifest))) },
+            title = { Text(stringResource(R.string.remove_package, dialog.installed.name)) },
             text = { Text(stringResource(R.string.remove_help)) },
             confirmButton = {
-                TextButton(onClick = { actions.remove(dialog.installed); onDismiss() }) { Text(stringResource(R.string.remove)) }
+                TextButton(onClick = { actions.remove(dialog.installed); onDismiss() }) {
+                    Text(stringResource(R.string.remove))
+                }
             },
             dismissButton = { TextButton(onClick = onDismiss) { Text(stringResource(R.string.cancel)) } },
         )

@@ -58,7 +58,9 @@ fun TitledScreen(
                         modifier = Modifier.semantics { heading() },
                     )
                 },
-                navigationIcon = { if (onBack != null) NamedIconButton(R.drawable.ic_back, R.string.back, onClick = onBack) },
+                navigationIcon = {
+                    if (onBack != null) NamedIconButton(R.drawable.ic_back, R.string.back, onClick = onBack)
+                },
                 actions = actions,
             )
         },
@@ -93,7 +95,11 @@ fun Notice(text: String, kind: NoticeKind, actions: @Composable ColumnScope.() -
 @Composable
 fun ProgressBar(share: Float?) {
     val modifier = Modifier.fillMaxWidth().padding(vertical = 8.dp)
-    if (share == null) LinearProgressIndicator(modifier) else LinearProgressIndicator(progress = { share }, modifier = modifier)
+    if (share == null) {
+        LinearProgressIndicator(modifier)
+    } else {
+        LinearProgressIndicator(progress = { share }, modifier = modifier)
+    }
 }
 
 /** A line of small print. */

@@ -3,7 +3,9 @@ package ai.pocketlm.app.ui
 
 import ai.pocketlm.app.AppModel
 import ai.pocketlm.app.CableSource
+import ai.pocketlm.core.BenchmarkReport
 import ai.pocketlm.core.InstalledPackage
+import android.net.Uri
 import androidx.activity.compose.BackHandler
 import androidx.activity.compose.rememberLauncherForActivityResult
 import androidx.activity.result.contract.ActivityResultContracts
@@ -42,13 +44,28 @@ fun PocketApp(model: AppModel) {
         Screen.CHAT -> ChatScreen(model.chat, model.openPackage(), model.residentBytes, model::send, goBack)
         Screen.DETAILS -> if (subject != null) DetailsScreen(subject, goBack)
         Screen.SELF_TEST -> if (subject != null) SelfTestScreen(subject, model.measurements, goBack)
-        Screen.BENCHMARK -> if (subject != null) BenchmarkScreen(subject, model.measurements, goBack)
+        Screen.BENCHMARK -> if (subject != null) {
+            val measured = BenchmarkButtons(model, subject)
+            BenchmarkScreen(subject, model.measurements.benchmark, model.exported, measured, goBack)
+        }
         Screen.ABOUT -> AboutScreen(goBack)
     }
 }
 
 private fun viewOf(model: AppModel) =
     PackagesView(model.rows, model.cable, model.imports.cableFolder.path, model.importing, model.problem)
+
+/** What the benchmark's buttons do. */
+private class BenchmarkButtons(
+    private val model: AppModel,
+    private val installed: InstalledPackage,
+) : BenchmarkActions {
+    override fun start() = model.measurements.startBenchmark(installed)
+
+    override fun stop() = model.measurements.stop()
+
+    override fun export(report: BenchmarkReport, to: Uri) = model.export(report, to)
+}
 
 /** What the list's buttons do. */
 private class ListActions(
@@ -65,12 +82,14 @@ private class ListActions(
 
     override fun runSelfTest(installed: InstalledPackage) {
         model.closeChat()
+        model.measurements.clear()
         model.measurements.startSelfTest(installed)
         show(Screen.SELF_TEST, installed)
     }
 
     override fun runBenchmark(installed: InstalledPackage) {
         model.closeChat()
+        model.measurements.clear()
         show(Screen.BENCHMARK, installed)
     }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Compiles the Android app's core with the current Kotlin compiler, warnings as errors, and runs its JUnit tests.
-# Needs Java 17, npm and, for JUnit, apt's package lists; as root on Debian 12 it installs Java and npm if they are missing.
-# Use: kotlin.sh [fetch | core | e2e | test [CLASS...]]; without a word everything is done that is out of date.
+# Needs Java 17, npm and, for JUnit, apt's package lists; as root on Debian 12 it installs Java and npm where missing.
+# Use: kotlin.sh [fetch | core | e2e | test [CLASS...] | run ARGUMENT...]; without a word all that is out of date is
+# made and tested. `run` starts the program of the end-to-end tests as it was made last.
 # What it fetches and makes lies in .cache/kotlin: compiler/, jars/, build/{core,e2e,test}/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +25,7 @@ need_programs() {
   local missing=()
   command -v javac > /dev/null || missing+=(openjdk-17-jdk-headless)
   command -v npm > /dev/null || missing+=(npm)
-  command -v dpkg-deb > /dev/null || fail "dpkg-deb is missing; run this on Debian or Ubuntu, JUnit is one of its packages"
+  command -v dpkg-deb > /dev/null || fail "dpkg-deb is missing; run this on Debian, whose package JUnit is"
   [ ${#missing[@]} -eq 0 ] && return
   [ "$(id -u)" = 0 ] || fail "${missing[*]} are missing; install them: apt-get install ${missing[*]}"
   apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
@@ -97,8 +98,8 @@ build_e2e() {
 }
 
 run_tests() {
-  build_core
-  local classpath=$stdlib:$cache/build/core:${junit_jars[0]}:${junit_jars[1]}
+  build_e2e
+  local classpath=$stdlib:$cache/build/core:$cache/build/e2e:${junit_jars[0]}:${junit_jars[1]}
   compile "$cache/build/test" "$classpath" "$core/src/test/kotlin"
   local classes=("$@")
   if [ ${#classes[@]} -eq 0 ]; then
@@ -114,6 +115,8 @@ case "${1:-all}" in
   core) fetch && build_core ;;
   e2e) fetch && build_e2e ;;
   test) fetch && shift && run_tests "$@" ;;
-  all) fetch && build_e2e && run_tests ;;
-  *) fail "unknown word $1; known: fetch, core, e2e, test [CLASS...]" ;;
+  run) shift && exec java -Xmx512m -Dfile.encoding=UTF-8 -classpath "$stdlib:$cache/build/core:$cache/build/e2e" \
+    ai.pocketlm.e2e.MainKt "$@" ;;
+  all) fetch && run_tests ;;
+  *) fail "unknown word $1; known: fetch, core, e2e, test [CLASS...], run" ;;
 esac

@@ -60,8 +60,8 @@ class ChatWorker(
             val before = current
             val (after, effects) = ChatReducer.reduce(before, event)
             current = after
-            if (after != before) onState(after)
             effects.forEach { start(it, chatOf(after)?.settings) }
+            if (after != before) onState(after)
         }
     }
 

@@ -47,6 +47,7 @@ class RunnerEngine(
     private val exactCount: ((text: String, first: Boolean) -> Long)? = null,
 ) : LlmEngine {
     private val context = manifest.context
+    private val isRing = manifest.chunk < manifest.context.tokens // as the runner sees it
     private val tokenizer = manifest.tokenizer
 
     @Volatile private var isStopping = false
@@ -81,7 +82,7 @@ class RunnerEngine(
     override fun prefill(text: String, first: Boolean) {
         val count = count(text, first)
         if (count == 0L) return
-        if (countIsExact || count >= context.tokens) {
+        if (countIsExact || !isRing || count >= context.tokens) {
             prefillWhole(text, first, count)
         } else {
             stream(text, first, 1) {}
@@ -92,26 +93,25 @@ class RunnerEngine(
         isStopping = false
         lastStatistics = null
         val count = count(text, first)
-        val isLong = count >= context.tokens // the runner takes such a text by its prefill only
-        if (isLong) {
+        val isPrefilled = count >= context.tokens // the runner takes such a text by its prefill only
+        if (isPrefilled) {
             prefillWhole(text, first, count)
             if (isStopping) return
         }
-        val start = position
-        val promptEnd = if (isLong) start else start + count
-        var pieces = 0L
         val wanted = minOf(maxNewTokens.toLong(), context.tokens).toInt()
-        val sent = if (isLong) "" else whole(text, first)
+        val call = Call(position, if (isPrefilled) position else position + count, wanted, isPrefilled)
+        val sent = if (isPrefilled) "" else whole(text, first)
+        var pieces = 0L
         val report = EngineError.told {
-            runner.generate(sent, first && !isLong, wanted, temperature) { data ->
-                position = promptEnd + pieces // the prompt and all new tokens but this one
+            runner.generate(sent, first && !isPrefilled, wanted, temperature) { data ->
+                position = call.promptEnd + pieces // the prompt and all new tokens but this one
                 pieces++
                 onPiece(Piece(data))
                 if (isStopping) runner.stop()
             }
         }
         lastStatistics = report
-        settle(report?.let(Statistics::ofReport), if (isLong) 0 else start, promptEnd, pieces, wanted, onPiece)
+        settle(call, report?.let(Statistics::ofReport), pieces, onPiece)
     }
 
     override fun stop() {
@@ -134,21 +134,21 @@ class RunnerEngine(
     }
 
     /**
-     * Takes over the runner's own counts. Of a call without text `prompt_tokens` is the position after what was
-     * prefilled, so `from` is 0 then. Tokens that came joined to whole characters are handed over as empty pieces.
+     * Takes over the runner's own counts. Of a call without text `prompt_tokens` is the position at its end
+     * (text_llm_runner.cpp, and export/native.py). Tokens that came joined to whole characters are handed over as empty
+     * pieces.
      */
-    private fun settle(
-        figures: Statistics?,
-        from: Long,
-        counted: Long,
-        pieces: Long,
-        wanted: Int,
-        onPiece: (Piece) -> Unit,
-    ) {
+    private fun settle(call: Call, figures: Statistics?, pieces: Long, onPiece: (Piece) -> Unit) {
+        val tokens = maxOf(pieces, minOf(figures?.newTokens ?: 0, call.wanted.toLong()))
         val promptTokens = figures?.promptTokens ?: 0
-        val promptEnd = if (promptTokens > 0) from + promptTokens else counted
-        val tokens = maxOf(pieces, minOf(figures?.newTokens ?: 0, wanted.toLong()))
-        position = if (tokens > 0) promptEnd + tokens - 1 else promptEnd
+        position = when {
+            promptTokens > 0 && call.isPrefilled -> promptTokens
+            promptTokens > 0 -> call.start + promptTokens + maxOf(0, tokens - 1)
+            else -> call.promptEnd + maxOf(0, tokens - 1)
+        }
         for (index in pieces until tokens) onPiece(Piece(ByteArray(0)))
     }
+
+    /** One call of the runner: where it starts, where its prompt ends by our count, and how many tokens are wanted. */
+    private class Call(val start: Long, val promptEnd: Long, val wanted: Int, val isPrefilled: Boolean)
 }

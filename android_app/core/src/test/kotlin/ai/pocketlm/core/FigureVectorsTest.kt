@@ -1,5 +1,15 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.flag
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.number
+import ai.pocketlm.e2e.orNull
+import ai.pocketlm.e2e.real
+import ai.pocketlm.e2e.refusalOf
+import ai.pocketlm.e2e.statisticsOf
+import ai.pocketlm.e2e.text
+import ai.pocketlm.e2e.texts
 import org.junit.Assert.assertEquals
 import org.junit.Test
 

@@ -1,5 +1,9 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.messagesOf
+import ai.pocketlm.e2e.orNull
+import ai.pocketlm.e2e.text
 import java.io.File
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue

@@ -1,5 +1,13 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.flag
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.number
+import ai.pocketlm.e2e.orNull
+import ai.pocketlm.e2e.phaseOf
+import ai.pocketlm.e2e.text
+import ai.pocketlm.e2e.texts
 import java.io.ByteArrayOutputStream
 import java.io.File
 import org.junit.Assert.assertEquals
@@ -60,15 +68,6 @@ class InstallerTest {
             assertTrue(refusal.text, expected.at("place").text() in refusal.text)
         }
     }
-
-    private fun phaseOf(state: InstallState): String? =
-        when (state) {
-            InstallState.CheckingSpace -> "checkingSpace"
-            is InstallState.Unpacking -> "unpacking"
-            is InstallState.Verifying -> "verifying"
-            InstallState.Moving -> "moving"
-            is InstallState.Installed, is InstallState.Refused -> null
-        }
 
     @Test
     fun aFolderOnTheSameVolumeIsMoved() {

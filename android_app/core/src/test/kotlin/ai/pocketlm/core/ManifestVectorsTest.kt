@@ -1,5 +1,10 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.flag
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.number
+import ai.pocketlm.e2e.text
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test

@@ -1,5 +1,11 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.jsonOf
+import ai.pocketlm.e2e.orNull
+import ai.pocketlm.e2e.text
+import ai.pocketlm.e2e.texts
 import java.io.File
 import org.junit.Assert.assertEquals
 import org.junit.Rule
@@ -39,23 +45,4 @@ class PackageLibraryTest {
         PackageLibrary(FixedStore(folder, 0)).cleanUp()
         assertEquals(emptyList<String>(), folder.list().orEmpty().toList())
     }
-}
-
-fun jsonOf(installed: InstalledPackage): Json {
-    val manifest = installed.manifest
-    return Json.of(
-        "bytes" to Json.Whole(installed.bytes),
-        "context" to Json.of(
-            "kind" to Json.Text(manifest.context.kind),
-            "tokens" to Json.Whole(manifest.context.tokens),
-        ),
-        "folder" to Json.Text(installed.folder.name),
-        "id" to Json.Text(installed.id.sha256),
-        "licences" to Json.Items(installed.licences.map { Json.Text(it.relativeTo(installed.folder).path) }),
-        "name" to Json.Text(installed.name),
-        "parameters" to Json.Whole(manifest.model.parameters),
-        "recipe" to Json.Text(manifest.recipe.name),
-        "source_sha256" to Json.Text(manifest.origin.sourceSha256),
-        "target" to Json.Text(manifest.target),
-    )
 }

@@ -1,5 +1,15 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.eventOf
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.markOf
+import ai.pocketlm.e2e.messagesOf
+import ai.pocketlm.e2e.orNull
+import ai.pocketlm.e2e.refusalOf
+import ai.pocketlm.e2e.settingsOf
+import ai.pocketlm.e2e.statisticsOf
+import ai.pocketlm.e2e.text
 import org.junit.Assert.assertEquals
 import org.junit.Test
 
@@ -40,37 +50,6 @@ fun stateOf(json: Json): ChatState {
     }
 }
 
-fun eventOf(json: Json): ChatEvent {
-    fun id() = PackageId(json.at("package").text())
-    fun messages() = messagesOf(json.at("messages"))
-    fun refusal() = refusalOf(json.at("refusal"))
-    return when (val kind = json.at("event").text()) {
-        "packageOpened" -> ChatEvent.PackageOpened(id())
-        "packageClosed" -> ChatEvent.PackageClosed
-        "loaded" -> ChatEvent.Loaded(id(), messages(), settingsOf(json.at("settings")))
-        "loadFailed" -> ChatEvent.LoadFailed(id(), refusal())
-        "sent" -> ChatEvent.Sent(json.at("text").text())
-        "textArrived" -> ChatEvent.TextArrived(json.at("text").text())
-        "replyEnded" -> ChatEvent.ReplyEnded(
-            replyOf(json.at("reply")),
-            messages(),
-            markOf(json.at("mark")),
-            json.at("statistics").orNull()?.let(::statisticsOf),
-        )
-        "replyFailed" -> ChatEvent.ReplyFailed(refusal(), messages())
-        "stopTapped" -> ChatEvent.StopTapped
-        "regenerateTapped" -> ChatEvent.RegenerateTapped
-        "newChatTapped" -> ChatEvent.NewChatTapped
-        "settingsChanged" -> ChatEvent.SettingsChanged(settingsOf(json.at("settings")))
-        "restored" -> ChatEvent.Restored(messages(), markOf(json.at("mark")), json.at("note").text())
-        "memoryLow" -> ChatEvent.MemoryLow
-        "wentToBackground" -> ChatEvent.WentToBackground
-        "cameToForeground" -> ChatEvent.CameToForeground
-        "thermalCritical" -> ChatEvent.ThermalCritical
-        else -> error("unknown event $kind")
-    }
-}
-
 private fun effectOf(json: Json): ChatEffect {
     fun id() = PackageId(json.at("package").text())
     fun messages() = messagesOf(json.at("messages"))
@@ -95,39 +74,4 @@ private fun chatOf(json: Json) = Chat(
     statistics = json.at("statistics").orNull()?.let(::statisticsOf),
     refusal = json.at("refusal").orNull()?.let(::refusalOf),
     settings = settingsOf(json.at("settings")),
-)
-
-fun settingsOf(json: Json) = ChatSettings(
-    system = json.at("system").orNull()?.text(),
-    temperature = json.at("temperature").real(),
-    budget = json.at("budget").number().toInt(),
-)
-
-fun markOf(json: Json) = Mark(
-    json.at("first_visible_position").number(),
-    json.at("first_visible_turn").number().toInt(),
-    json.at("is_partial").flag(),
-)
-
-fun statisticsOf(json: Json) = Statistics(
-    promptTokens = json.at("prompt_tokens").number(),
-    newTokens = json.at("new_tokens").number(),
-    timeToFirstTokenS = json.at("time_to_first_token_s").orNull()?.real(),
-    decodeTokensPerS = json.at("decode_tokens_per_s").orNull()?.real(),
-    prefillTokensPerS = json.at("prefill_tokens_per_s").orNull()?.real(),
-)
-
-fun replyOf(json: Json) = Reply(
-    text = json.at("text").text(),
-    end = Ending.entries.first { it.word == json.at("end").text() },
-    promptTokens = json.at("prompt_tokens").number(),
-    newTokens = json.at("new_tokens").number(),
-    timeToFirstTokenS = json.at("time_to_first_token_s").orNull()?.real(),
-    decodeTokensPerS = json.at("decode_tokens_per_s").orNull()?.real(),
-    note = json.at("note").text(),
-)
-
-fun refusalOf(json: Json) = Refusal(
-    json.at("key").orNull()?.text()?.let { key -> SentenceKey.entries.first { it.key == key } },
-    json.at("text").text(),
 )

@@ -1,5 +1,13 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.flag
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.jsonOf
+import ai.pocketlm.e2e.messagesOf
+import ai.pocketlm.e2e.number
+import ai.pocketlm.e2e.orNull
+import ai.pocketlm.e2e.text
 import org.junit.Assert.assertEquals
 import org.junit.Test
 

@@ -1,5 +1,12 @@
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.flag
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.messagesOf
+import ai.pocketlm.e2e.number
+import ai.pocketlm.e2e.text
+import ai.pocketlm.e2e.texts
 import org.junit.Assert.assertEquals
 import org.junit.Test
 

@@ -1,6 +1,11 @@
 // The test vectors of tests/vectors, which Python, Kotlin and Swift read.
 package ai.pocketlm.core
 
+import ai.pocketlm.e2e.at
+import ai.pocketlm.e2e.items
+import ai.pocketlm.e2e.number
+import ai.pocketlm.e2e.text
+import ai.pocketlm.e2e.texts
 import java.io.File
 import org.junit.Assert.fail
 
@@ -22,22 +27,6 @@ class Case(val json: Json.Object) {
 
     fun number(key: String): Long = at(key).number()
 }
-
-fun Json.text(): String = (this as Json.Text).value
-
-fun Json.number(): Long = (this as Json.Whole).value
-
-fun Json.flag(): Boolean = (this as Json.Bool).value
-
-fun Json.items(): List<Json> = (this as Json.Items).items
-
-fun Json.texts(): List<String> = items().map { it.text() }
-
-fun Json.at(key: String): Json = (this as Json.Object)[key] ?: error("no $key in ${write()}")
-
-fun Json.orNull(): Json? = takeIf { it != Json.Null }
-
-fun Json.real(): Double = if (this is Json.Whole) value.toDouble() else (this as Json.Fraction).value
 
 object Vectors {
     /** The folder tests/vectors, named by the system property pocketlm.vectors. */
@@ -69,6 +58,3 @@ fun sentenceOf(block: () -> Unit): String? =
     }
 
 fun hex(text: String): ByteArray = text.chunked(2).map { it.toInt(16).toByte() }.toByteArray()
-
-fun messagesOf(json: Json): List<Message> =
-    json.items().map { Message(it.at("role").text(), it.at("content").text()) }

@@ -5,6 +5,7 @@ import SwiftUI
 struct ChatNotices: View {
     let state: ChatState
     let chat: Chat
+    let package: InstalledPackage
     let device: Device
     let onReload: @MainActor () -> Void
 
@@ -24,6 +25,9 @@ struct ChatNotices: View {
                 .accessibilityElement(children: .combine)
             case .empty, .loading, .loadFailed, .idle, .prefilling, .replying, .cancelling:
                 EmptyView()
+            }
+            if chat.messages.isEmpty {
+                ForEach(package.chatNotices, id: \.self) { Notice(text: $0, image: "info.circle") }
             }
             if let refusal = chat.refusal { Notice(text: refusal.text, image: "exclamationmark.triangle") }
             if !chat.note.isEmpty { Notice(text: chat.note, image: "info.circle") }

@@ -3,7 +3,7 @@ import PocketCore
 import SwiftUI
 
 struct ChatSettingsView: View {
-    static let budgets = [64, 256, 512, 1024, 2048, 4096]
+    nonisolated static let budgets = [64, 256, 512, 1024, 2048, 4096]
 
     let package: InstalledPackage
     @State var settings: ChatSettings

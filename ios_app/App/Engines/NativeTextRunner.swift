@@ -1,7 +1,7 @@
 // ExecuTorch's own text runner as the core's `TextRunner`: for packages whose tokenizer ours cannot read.
 //
-// It loses a piece that ends inside a character (it makes an NSString of each), gives no statistics, and has no call that
-// only prefills. Other packages run over `ExecuTorchModule` and lose nothing.
+// It loses a piece that ends inside a character (it makes an NSString of each), gives no statistics, has no call that only
+// prefills, and refuses a text as long as the context. Other packages run over `ExecuTorchModule` and lose nothing.
 import ExecuTorchLLM
 import Foundation
 import PocketCore
@@ -33,6 +33,8 @@ private final class NativeTextRunner: PocketCore.TextRunner {
     private let tokenizer: URL
     private let numBos: Int
     private var runner: ExecuTorchLLM.TextRunner?
+    /// A text that waits for being written to the cache.
+    private var waiting: (text: String, first: Bool)?
 
     init(program: URL, tokenizer: URL, numBos: Int) {
         self.program = program
@@ -46,25 +48,22 @@ private final class NativeTextRunner: PocketCore.TextRunner {
         self.runner = runner
     }
 
-    /// Generates one token, whose text is dropped: the runner never writes the last token that it sampled, so the cache
-    /// then holds the text and nothing else (extension/llm/runner/text_llm_runner.cpp, main of August 2026).
+    /// Keeps the text until it is known what follows: a call without a text goes on from it, and only together they are
+    /// one call of the runner.
     func prefill(_ text: String, first: Bool) throws {
-        _ = try generate(text, first: first, maxNewTokens: 1, temperature: 0) { _ in }
+        try write()
+        waiting = (text, first)
     }
 
     func generate(
-        _ text: String, first: Bool, maxNewTokens: Int, temperature: Double, onPiece: (String) -> Void
+        _ text: String, first: Bool, maxNewTokens: Int, temperature: Double, onPiece: ([UInt8]) -> Void
     ) throws -> String? {
-        guard let runner else { throw RunnerFailure(code: 2, detail: "the runner was used before it was loaded") }
-        let config = Config {
-            $0.isEchoEnabled = false
-            $0.maximumNewTokens = maxNewTokens
-            $0.temperature = temperature
-            $0.bosCount = first ? numBos : 0
-        }
-        // The runner calls back on this thread, before it returns.
-        try withoutActuallyEscaping(onPiece) { onPiece in
-            try translated { try runner.generate(text, config, tokenCallback: onPiece) }
+        if text.isEmpty, let waiting {
+            self.waiting = nil
+            try run(waiting.text, waiting.first, maxNewTokens, temperature, onPiece)
+        } else {
+            try write()
+            try run(text, first, maxNewTokens, temperature, onPiece)
         }
         return nil
     }
@@ -74,10 +73,36 @@ private final class NativeTextRunner: PocketCore.TextRunner {
     }
 
     func reset() {
+        waiting = nil
         runner?.reset()
     }
 
     func close() {
+        waiting = nil
         runner = nil
+    }
+
+    /// Generates one token, whose text is dropped: the runner never writes the last token that it sampled, so the cache
+    /// then holds the text and nothing else (extension/llm/runner/text_llm_runner.cpp, main of August 2026).
+    private func write() throws {
+        guard let (text, first) = waiting else { return }
+        waiting = nil
+        try run(text, first, 1, 0) { _ in }
+    }
+
+    private func run(
+        _ text: String, _ first: Bool, _ maxNewTokens: Int, _ temperature: Double, _ onPiece: ([UInt8]) -> Void
+    ) throws {
+        guard let runner else { throw RunnerFailure(code: 2, detail: "the runner was used before it was loaded") }
+        let config = Config {
+            $0.isEchoEnabled = false
+            $0.maximumNewTokens = maxNewTokens
+            $0.temperature = temperature
+            $0.bosCount = first ? numBos : 0
+        }
+        // The runner calls back on this thread, before it returns.
+        try withoutActuallyEscaping(onPiece) { onPiece in
+            try translated { try runner.generate(text, config) { onPiece(Array($0.utf8)) } }
+        }
     }
 }

@@ -25,6 +25,18 @@ extension InstalledPackage {
         if case .completion = manifest.template { true } else { false }
     }
 
+    /// Whether the runner counts tokens only afterwards: it alone reads this package's tokenizer.
+    var countsAreBounds: Bool {
+        manifest.tokenizer.kind == .sentencepiece && !isCoreMl
+    }
+
+    /// What the user should know before a chat with this package.
+    var chatNotices: [String] {
+        var notices = isCompletionOnly ? [Sentences.text(.completionOnly)] : []
+        if countsAreBounds, manifest.context.kind == .bounded { notices.append(Sentences.text(.countsAreBounds)) }
+        return notices
+    }
+
     var takesSystemMessage: Bool {
         if case .chat(let template) = manifest.template { template.roles["system"] != nil } else { false }
     }

@@ -32,7 +32,8 @@ private struct DownloadStateView: View {
         case .waiting: ProgressLine(title: Text("Connecting…"), fraction: nil)
         case .receiving(let done, let total):
             ProgressLine(title: Text("Downloading: \(bytesText(done, of: total))"), fraction: fraction(done, total))
-        case .paused(let done): Text("Paused after \(Sentences.size(done))").font(.footnote)
+        case .paused(let done):
+            Notice(text: Sentences.text(.downloadPaused, ["done": Sentences.size(done)]), image: "pause.circle")
         case .finished: ProgressLine(title: Text("Downloaded"), fraction: 1)
         case .refused(let refusal): Notice(text: refusal.text, image: "exclamationmark.triangle")
         }

@@ -38,18 +38,41 @@ final class NativeTextRunnerTests: XCTestCase {
     func testTheFirstTextAloneHasABeginOfText() throws {
         let runner = runner()
         try runner.load()
-        var pieces: [String] = []
+        var pieces: [[UInt8]] = []
         XCTAssertNil(try runner.generate("a", first: true, maxNewTokens: 2, temperature: 0) { pieces.append($0) })
         _ = try runner.generate("b", first: false, maxNewTokens: 1, temperature: 1) { pieces.append($0) }
-        XCTAssertEqual(pieces, ["t0", "t1", "t0"])
+        XCTAssertEqual(pieces, ["t0", "t1", "t0"].map { Array($0.utf8) })
         XCTAssertEqual(Scripted.calls, ["generate a bos 1 new 2", "generate b bos 0 new 1"])
     }
 
-    func testAPrefillSamplesOneTokenAndDropsIt() throws {
+    func testAPrefilledTextIsWrittenBeforeTheNextOneAndItsTokenDropped() throws {
         let runner = runner()
         try runner.load()
         try runner.prefill("a", first: true)
-        XCTAssertEqual(Scripted.calls, ["generate a bos 1 new 1"])
+        try runner.prefill("b", first: false)
+        var pieces = 0
+        _ = try runner.generate("c", first: false, maxNewTokens: 3, temperature: 0) { _ in pieces += 1 }
+        XCTAssertEqual(Scripted.calls, ["generate a bos 1 new 1", "generate b bos 0 new 1", "generate c bos 0 new 3"])
+        XCTAssertEqual(pieces, 3)
+    }
+
+    func testACallWithoutATextGoesOnFromThePrefilledOne() throws {
+        let runner = runner()
+        try runner.load()
+        try runner.prefill("a", first: true)
+        var pieces = 0
+        _ = try runner.generate("", first: false, maxNewTokens: 3, temperature: 0) { _ in pieces += 1 }
+        XCTAssertEqual(Scripted.calls, ["generate a bos 1 new 3"])
+        XCTAssertEqual(pieces, 3)
+    }
+
+    func testAResetForgetsWhatWaits() throws {
+        let runner = runner()
+        try runner.load()
+        try runner.prefill("a", first: true)
+        try runner.reset()
+        _ = try runner.generate("b", first: true, maxNewTokens: 1, temperature: 0) { _ in }
+        XCTAssertEqual(Scripted.calls, ["reset", "generate b bos 1 new 1"])
     }
 
     func testStopAndResetReachTheRunner() throws {
@@ -65,11 +88,11 @@ final class NativeTextRunnerTests: XCTestCase {
 
     func testErrorsKeepTheirCode() throws {
         let runner = runner()
-        XCTAssertThrowsError(try runner.prefill("a", first: true)) {
+        XCTAssertThrowsError(try runner.generate("a", first: true, maxNewTokens: 1, temperature: 0) { _ in }) {
             XCTAssertEqual(Refusal($0).key, .engineInvalidState)
         }
         try runner.load()
-        XCTAssertThrowsError(try runner.prefill("fail", first: true)) {
+        XCTAssertThrowsError(try runner.generate("fail", first: true, maxNewTokens: 1, temperature: 0) { _ in }) {
             XCTAssertEqual(Refusal($0).key, .engineInternal)
         }
     }

@@ -150,7 +150,7 @@ final class Commands {
     }
 
     private func benchmark(_ package: InstalledPackage, _ about: JsonValue) throws -> JsonValue {
-        switch Benchmark(factory: factory, probe: NoProbe()).run(package, onState: { _ in }) {
+        switch Benchmark(factory: factory, probe: LinuxProbe()).run(package, onState: { _ in }) {
         case .ended(let report, _): return report.toJson(Wire.about(about))
         case .failed(let refusal): throw PocketError(refusal)
         case .loading, .running: throw Misuse(text: "the benchmark has not ended")

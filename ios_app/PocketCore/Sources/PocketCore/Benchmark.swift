@@ -41,7 +41,7 @@ public struct BenchmarkRun: Equatable, Sendable {
     public var decodeTokensPerS: Double?
     /// Of the app at the run's end; nil where the system does not say.
     public var memoryBytes: Int64?
-    /// The system's word for its thermal state.
+    /// "nominal", "fair", "serious" or "critical".
     public var thermal: String
 }
 
@@ -52,7 +52,7 @@ public struct BenchmarkAbout: Equatable, Sendable {
     public var deviceModel: String
     public var system: String
     public var memoryBytes: Int64
-    /// That the runtime computes with; nil where it does not say.
+    /// That the runtime computes with; nil where it does not say, which is 0 in the document.
     public var threads: Int?
     /// The runtime and its release.
     public var runtime: String
@@ -85,7 +85,7 @@ public struct BenchmarkAbout: Equatable, Sendable {
                 .object([
                     JsonEntry("model", .string(deviceModel)), JsonEntry("system", .string(system)),
                     JsonEntry("memory_bytes", .integer(memoryBytes)),
-                    JsonEntry("threads", threads.map { .integer(Int64($0)) } ?? .null),
+                    JsonEntry("threads", .integer(Int64(threads ?? 0))),
                 ])),
             JsonEntry(
                 "package",

@@ -15,6 +15,7 @@ public enum BenchmarkState: Equatable, Sendable {
 public protocol DeviceProbe: Sendable {
     /// That the app takes; nil where the system does not say.
     func memoryBytes() -> Int64?
+    /// "nominal", "fair", "serious" or "critical".
     func thermal() -> String
 }
 

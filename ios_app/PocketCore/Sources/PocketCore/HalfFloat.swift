@@ -17,9 +17,11 @@ public enum HalfFloat {
         }
         let sign: Int = value.sign == .minus ? 0x8000 : 0
         if value == 0 { return UInt16(sign) }
-        let exponent = max(Int(value.exponent), -14)  // |value| lies in [2^exponent, 2^(exponent + 1)), or is subnormal
-        let units = scalbn(abs(value), 10 - exponent).rounded(.toNearestOrEven)  // 1024 to 2048, or fewer if subnormal
-        let bits = Int(units) + (exponent + 14) * 1024  // the leading one of `units` raises the exponent's field by one
+        // |value| lies in [2^exponent, 2^(exponent + 1)), or is subnormal; units are 1024 to 2048, or fewer then.
+        let exponent = max(Int(value.exponent), -14)
+        let units = scalbn(abs(value), 10 - exponent).rounded(.toNearestOrEven)
+        // The leading one of `units` raises the exponent's field by one.
+        let bits = Int(units) + (exponent + 14) * 1024
         if bits >= 0x7C00 {
             throw PocketError("\(Shown.repr(value)) is too large for float16, which ends at \(Int(largest))")
         }

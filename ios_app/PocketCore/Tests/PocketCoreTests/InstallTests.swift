@@ -67,8 +67,8 @@ final class InstallTests: XCTestCase {
         let cancelIn = each["cancel_in"]?.text
         var wrong = ""
         let platform = try platform(each.get("platform"))
-        let last = Installer(store: store, platform: platform).install(source, isCancelled: { isCancelled }) { state in
-            guard let (phase, progress) = phase(state) else { return }
+        let onState: (InstallState) -> Void = { state in
+            guard let (phase, progress) = self.phase(state) else { return }
             if phases.last != phase {
                 phases.append(phase)
                 done = 0
@@ -79,6 +79,8 @@ final class InstallTests: XCTestCase {
             }
             if phase == cancelIn { isCancelled = true }
         }
+        let installer = Installer(store: store, platform: platform)
+        let last = installer.install(source, isCancelled: { isCancelled }, onState: onState)
         if !wrong.isEmpty { throw Mismatch(description: wrong) }
         try expect(.texts(phases), expected["phases"])
         try check(last, expected.get("final"))

@@ -143,7 +143,8 @@ final class RunnerTests: XCTestCase {
         XCTAssertEqual(note, "")
         XCTAssertEqual(report.runs.map(\.promptTokens), [16, 16, 16, 16])
         XCTAssertEqual(report.runs[1].memoryBytes, 5)
-        let stopped = Benchmark(factory: factory, probe: Probe()).run(package, isCancelled: { true }) { _ in }
+        let benchmark = Benchmark(factory: factory, probe: Probe())
+        let stopped = benchmark.run(package, isCancelled: { true }, onState: { _ in })
         guard case .ended(_, let said) = stopped else { return XCTFail("\(stopped)") }
         XCTAssertEqual(said, Sentences.text(.benchmarkStopped, ["done": "0", "total": "4"]))
     }

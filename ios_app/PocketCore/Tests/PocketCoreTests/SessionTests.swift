@@ -133,7 +133,6 @@ final class SessionTests: XCTestCase {
         ])
     }
 
-
     func testHistory() throws {
         let folder = try scratch()
         defer { try? FileManager.default.removeItem(at: folder) }

@@ -157,12 +157,13 @@ def _alternating(texts: list[str]) -> list[dict[str, str]]:
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def _wait_for(folder: Path, text: str) -> None:
-    """Until a saved chat holds the text: the question is saved before it is sent."""
+def _wait_for(folder: Path, question: str) -> None:
+    """Until the saved chat ends with the question: it is saved before it is sent."""
     deadline = time.monotonic() + 20
-    while not any(json.dumps(text)[1:-1] in p.read_text() for p in folder.rglob("*") if p.is_file()):
+    asked = {"role": "user", "content": question}
+    while not any(json.loads(path.read_text())["messages"][-1] == asked for path in folder.glob("*.json")):
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.005)
 
 
 def test_a_stopped_reply_stays_and_the_chat_goes_on(home: Home, endless_package: Path) -> None:

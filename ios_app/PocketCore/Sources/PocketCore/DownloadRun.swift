@@ -56,7 +56,7 @@ final class DownloadRun {
             total = part.total
         case 200:
             try startAnew(answer)
-            total = answer.header("Content-Length").flatMap(Int64.init)
+            total = answer.header("Content-Length").flatMap(Self.whole)
         default:
             return .refused(refused(answer.status))
         }
@@ -76,9 +76,14 @@ final class DownloadRun {
         let halves = header.dropFirst("bytes ".count).split(separator: "/", omittingEmptySubsequences: false)
         guard halves.count == 2 else { return nil }
         let ends = halves[0].split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2, let start = Int64(ends[0]), Int64(ends[1]) != nil else { return nil }
+        guard ends.count == 2, let start = whole(ends[0]), whole(ends[1]) != nil else { return nil }
         if halves[1] == "*" { return (start, nil) }
-        return Int64(halves[1]).map { (start, $0) }
+        return whole(halves[1]).map { (start, $0) }
+    }
+
+    /// Digits and nothing else.
+    private static func whole(_ text: some StringProtocol) -> Int64? {
+        text.utf8.allSatisfy(TextRule.isDigit) ? Int64(text) : nil
     }
 
     private func startAnew(_ answer: any TransportResponse) throws {

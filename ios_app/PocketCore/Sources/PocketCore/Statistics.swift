@@ -31,7 +31,8 @@ extension Statistics {
     /// `generated_tokens` leaves out the first token, which the prefill gives. Times are epoch milliseconds.
     public static func ofReport(_ text: String) -> Statistics? {
         guard let report = try? Json.read(text) else { return nil }
-        func whole(_ key: String) -> Int? { report[key]?.int.flatMap { $0 >= 0 ? $0 : nil } }
+        let most = Int(Place.maxInteger)
+        func whole(_ key: String) -> Int? { report[key]?.int.flatMap { (0...most).contains($0) ? $0 : nil } }
         guard let prompt = whole("prompt_tokens"), let generated = whole("generated_tokens"),
             let start = whole("inference_start_ms"), let prefilled = whole("prompt_eval_end_ms"),
             let first = whole("first_token_ms"), let end = whole("inference_end_ms")

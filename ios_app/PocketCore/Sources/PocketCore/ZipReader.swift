@@ -65,7 +65,7 @@ final class ZipReader {
         let header = try bytes(at: entry.offset, count: 30)
         guard header.uint32(0) == 0x0403_4B50 else { throw ZipDamage() }
         var at = entry.offset + 30 + Int64(header.uint16(26)) + Int64(header.uint16(28))
-        guard entry.packed >= 0, at + entry.packed <= size else { throw ZipDamage() }
+        guard entry.packed >= 0, at <= size, entry.packed <= size - at else { throw ZipDamage() }
         var left = entry.packed
         var checked = Checked(size: entry.size)
         let inflater = entry.method == .deflated ? try Inflater() : nil
@@ -105,7 +105,7 @@ final class ZipReader {
     }
 
     private func bytes(at offset: Int64, count: Int) throws -> [UInt8] {
-        guard offset >= 0, count >= 0, offset + Int64(count) <= size else { throw ZipDamage() }
+        guard offset >= 0, count >= 0, offset <= size, Int64(count) <= size - offset else { throw ZipDamage() }
         try handle.seek(toOffset: UInt64(offset))
         let data = try handle.read(upToCount: count) ?? Data()
         guard data.count == count else { throw ZipDamage() }
@@ -146,7 +146,8 @@ final class ZipReader {
     }
 
     private func readEntries(_ directory: Directory) throws -> [ZipEntry] {
-        guard directory.span <= 1 << 26, directory.span >= 46 * Int64(directory.count) else { throw ZipDamage() }
+        guard (0...1 << 26).contains(directory.span), directory.span >= 46 * Int64(directory.count)
+        else { throw ZipDamage() }
         let records = try bytes(at: directory.offset, count: Int(directory.span))
         var found: [ZipEntry] = []
         var at = 0

@@ -1,5 +1,4 @@
-// Hand-written stand-ins: a manifest of the vectors, a tokenizer of bytes, a runner that loses stops as the phones'
-// does.
+// Hand-written stand-ins: a manifest of the vectors, a tokenizer of letters, a runner that loses stops as the real one.
 import Foundation
 
 @testable import PocketCore
@@ -51,8 +50,8 @@ final class ScriptedRunner: IdRunner {
     }
 }
 
-/// ExecuTorch's text runner as far as it is known: a stop while a prompt is read, or from the callback of a call's first
-/// token, is lost; generate refuses a text as long as the context and goes on from what was prefilled.
+/// ExecuTorch's text runner as far as it is known: a stop while a prompt is read, or from the callback of a call's
+/// first token, is lost; generate refuses a text as long as the context and goes on from what was prefilled.
 final class FlagRunner: PocketCore.TextRunner {
     private var shouldStop = false
     private var position = 0

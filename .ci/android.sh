@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the Android app without an Android SDK: engine/ and app/ against a real android.jar, our stubs of ExecuTorch and
-# of AndroidX, with the real Compose plugin; links manifest and resources by aapt2; runs the JUnit tests of both modules.
+# Compiles the Android app without an Android SDK: engine/ and app/ against a real android.jar, our stubs of ExecuTorch
+# and of AndroidX, with the real Compose plugin; links manifest and resources by aapt2; runs both modules' JUnit tests.
 # Needs Java 17, apt with Debian's keys, and what .ci/kotlin.sh fetches. No root: apt works in a folder of its own.
 # Use: android.sh [fetch | resources [FOLDER] | badging | core | engine | app | device-tests | test | check FILE | all]
 # `resources` links another folder's AndroidManifest.xml and res; `check` compiles one file as a part of the app.
@@ -20,14 +20,17 @@ stdlib=$lib/kotlin-stdlib.jar
 coroutines=$lib/kotlinx-coroutines-core-jvm.jar
 annotations=$lib/annotations-13.0.jar
 junit=$kotlin/jars/junit4.jar:$kotlin/jars/hamcrest.jar
-language=$(sed -n 's/^kotlin = "\([0-9]*\.[0-9]*\)\..*"$/\1/p' "$project/gradle/libs.versions.toml") # Gradle's Kotlin, as -language-version
+# The Kotlin that Gradle is told to use, as -language-version.
+language=$(sed -n 's/^kotlin = "\([0-9]*\.[0-9]*\)\..*"$/\1/p' "$project/gradle/libs.versions.toml")
+flags=(-Werror -language-version "$language" -api-version "$language" -Xsuppress-version-warnings -jvm-target 17
+  -no-reflect -no-stdlib)
 
 fail() {
   printf 'android.sh: %s\n' "$1" >&2
   exit 4
 }
 
-# apt_folder RELEASE FOLDER PACKAGE...: unpacks packages of a Debian release, with all that they stand on, into a folder.
+# apt_folder RELEASE FOLDER PACKAGE...: unpacks packages of a Debian release and all that they stand on.
 apt_folder() {
   local release=$1 folder=$2
   shift 2
@@ -50,7 +53,8 @@ apt_folder() {
   # An old release moves to the archive one day.
   APT_CONFIG=$state/apt.conf apt-get update -qq 2>"$state/log" || {
     sed -i 's|deb.debian.org|archive.debian.org|' "$state/sources.list"
-    APT_CONFIG=$state/apt.conf apt-get update -qq || fail "apt cannot read Debian $release; is the network within reach?"
+    APT_CONFIG=$state/apt.conf apt-get update -qq ||
+      fail "apt cannot read Debian $release; is the network within reach?"
   }
   APT_CONFIG=$state/apt.conf apt-get install --download-only --yes -qq "$@" >"$state/log" 2>&1 ||
     fail "apt could not fetch $* of Debian $release: $(tail -1 "$state/log")"
@@ -83,6 +87,7 @@ version_of() {
 resources() {
   local main=${1:-$project/app/src/main} out=$build/resources
   [ "$main" = "$project/app/src/main" ] || out=$build/other-resources
+  is_fresh "$out/classes" "" "$main/res" && is_fresh "$out/classes" "" "$main/AndroidManifest.xml" && return
   rm -rf "$out"
   mkdir -p "$out/java" "$out/classes"
   aapt2 compile --dir "$main/res" -o "$out/compiled.zip"
@@ -92,20 +97,32 @@ resources() {
     --min-sdk-version "$(version_of minSdk)" --target-sdk-version "$(version_of targetSdk)" --auto-add-overlay \
     "$out/compiled.zip"
   javac -nowarn -d "$out/classes" "$out"/java/ai/pocketlm/app/R.java
+  touch "$out/classes.stamp"
 }
 
-# compile OUTPUT CLASSPATH SOURCE_FOLDER OPTION...: warnings are errors; nothing of the JDK, the platform is android.jar.
+# is_fresh OUTPUT CLASSPATH SOURCES: whether nothing that the output stands on is newer.
+is_fresh() {
+  local stamp=$1.stamp part
+  [ -f "$stamp" ] && [ -z "$(find "$3" "$0" "$project/gradle" -newer "$stamp" -print -quit)" ] || return 1
+  for part in ${2//:/ }; do
+    if [ "$part.stamp" -nt "$stamp" ]; then return 1; fi
+  done
+}
+
+# compile OUTPUT CLASSPATH SOURCES OPTION...: a folder or one file; warnings are errors. Nothing of the JDK is there:
+# the platform is android.jar.
 compile() {
   local output=$1 classpath=$2 sources=$3
   shift 3
-  rm -rf "$output"
+  is_fresh "$output" "$classpath" "$sources" && return
+  rm -rf "$output" "$output.stamp"
   mkdir -p "$output"
   local files=()
-  mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort) # a folder, or one file
+  mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
   [ ${#files[@]} -gt 0 ] || fail "$sources holds no Kotlin source"
-  JAVA_OPTS="-Xmx1200m" bash "$kotlin/compiler/bin/kotlinc" -Werror -language-version "$language" -api-version "$language" \
-    -Xsuppress-version-warnings -jvm-target 17 -no-jdk -no-reflect -no-stdlib "$@" -classpath "$classpath" \
+  JAVA_OPTS="-Xmx1200m" bash "$kotlin/compiler/bin/kotlinc" "${flags[@]}" -no-jdk "$@" -classpath "$classpath" \
     -d "$output" "${files[@]}"
+  touch "$output.stamp"
 }
 
 # The core against the oldest platform: what newer Java has, a phone may not have.
@@ -128,9 +145,10 @@ app() {
 }
 
 check() {
-  compile "$build/checked" \
-    "$build/platform:$android_jar:$stdlib:$coroutines:$build/compose:$build/core:$build/engine:$build/resources/classes" \
-    "$1" "-Xplugin=$lib/compose-compiler-plugin.jar"
+  local app=$build/compose:$build/core:$build/engine:$build/resources/classes
+  rm -f "$build/checked.stamp"
+  compile "$build/checked" "$build/platform:$android_jar:$stdlib:$coroutines:$app" "$1" \
+    "-Xplugin=$lib/compose-compiler-plugin.jar"
 }
 
 # The tests that need a device are compiled, no more.
@@ -151,8 +169,7 @@ tests() {
     rm -rf "$out"
     mkdir -p "$out"
     mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
-    JAVA_OPTS="-Xmx1g" bash "$kotlin/compiler/bin/kotlinc" -Werror -language-version "$language" -api-version "$language" \
-      -Xsuppress-version-warnings -jvm-target 17 -no-reflect -no-stdlib -classpath "$classpath" -d "$out" "${files[@]}"
+    JAVA_OPTS="-Xmx1g" bash "$kotlin/compiler/bin/kotlinc" "${flags[@]}" -classpath "$classpath" -d "$out" "${files[@]}"
     mapfile -t -O "${#classes[@]}" classes < <(cd "$sources" && find . -name '*Test.kt' | LC_ALL=C sort |
       sed -e 's|^\./||' -e 's|\.kt$||' -e 's|/|.|g')
   done

@@ -73,10 +73,8 @@ def test_no_screen_holds_a_label_of_its_own():
         for name, arguments in calls(path):
             for argument in arguments if name in shown else []:
                 literals = [text(node) for node in walk(argument) if node.type == "string_content"]
-                assert not [literal for literal in literals if re.search(r"[A-Za-z]{2}", literal)], (
-                    path.name,
-                    literals,
-                )
+                labels = {literal for literal in literals if re.search(r"[A-Za-z]{2}", literal)}
+                assert labels <= set(EXAMPLES), path.name  # a place of one of the core's sentences
 
 
 def test_every_icon_has_a_name_for_talkback():

@@ -42,6 +42,7 @@ private const val BACKGROUND_GRACE_MS = 20_000L
 class AppModel(private val context: Context) {
     private val main = Handler(Looper.getMainLooper())
     private val disk = Executors.newSingleThreadExecutor()
+    private val importer = Executors.newSingleThreadExecutor() // takes minutes: the list must not wait for it
     private val settings = Settings(context.getSharedPreferences("pocketlm", Context.MODE_PRIVATE))
     private val store = FolderStore(File(context.filesDir, "packages").apply { mkdirs() })
     private val library = PackageLibrary(store)
@@ -86,14 +87,14 @@ class AppModel(private val context: Context) {
         download = Download(HttpTransport(), work, store::freeBytes),
         cableFolder = (context.getExternalFilesDir(null) ?: context.filesDir).resolve("import").apply { mkdirs() },
         workFolder = work,
-        disk = disk,
+        importer = importer,
         onState = ::showSoon,
         onInstalled = ::refresh,
     )
     private val nextImport = AtomicReference<ImportState?>()
 
     init {
-        disk.execute { library.cleanUp() }
+        importer.execute { library.cleanUp() } // before any import
         refresh()
         watchHeat(context, Executor { main.post(it) }) { worker.send(ChatEvent.ThermalCritical) }
     }
@@ -175,6 +176,7 @@ class AppModel(private val context: Context) {
     }
 
     fun leftForeground() {
+        disk.execute { worker.flush() } // the process may be ended from now on
         main.postDelayed(leave, BACKGROUND_GRACE_MS)
     }
 

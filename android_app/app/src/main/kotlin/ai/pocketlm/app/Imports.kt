@@ -56,8 +56,8 @@ data class CableSource(val file: File) {
  *
  * @param cableFolder what `adb push` may write to.
  * @param workFolder for copies and downloads under way, on the same storage as the packages.
- * @param disk runs one task after another, off the main thread.
- * @param onState is called on the disk's thread.
+ * @param importer runs one task after another, off the main thread.
+ * @param onState is called on the importer's thread.
  * @param onInstalled is called there when a new package is in its place.
  */
 class Imports(
@@ -66,7 +66,7 @@ class Imports(
     private val download: Download,
     val cableFolder: File,
     private val workFolder: File,
-    private val disk: Executor,
+    private val importer: Executor,
     private val onState: (ImportState) -> Unit,
     private val onInstalled: () -> Unit,
 ) {
@@ -109,7 +109,7 @@ class Imports(
     private fun start(work: (AtomicBoolean) -> Unit) {
         val stopped = AtomicBoolean()
         isStopped = stopped
-        disk.execute { work(stopped) }
+        importer.execute { work(stopped) }
     }
 
     private fun install(name: String, source: PackageSource, stopped: AtomicBoolean): InstallState {

@@ -16,7 +16,7 @@ class MainActivity : ComponentActivity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         enableEdgeToEdge()
-        if (savedInstanceState == null) takeIn(intent) else model.reopenAfterProcessDeath()
+        if (savedInstanceState == null) takeIn(intent)
         setContent {
             PocketTheme { PocketApp(model) }
         }

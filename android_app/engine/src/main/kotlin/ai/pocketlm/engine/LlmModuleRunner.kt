@@ -67,7 +67,8 @@ class LlmModuleRunner(private val installed: InstalledPackage, private val threa
         onPiece: (ByteArray) -> Unit,
     ): String? {
         val module = loaded()
-        val answers = Answers(module, if (budgetsAreOfTheCall) Int.MAX_VALUE else maxNewTokens, onPiece)
+        val gate = PieceGate(if (budgetsAreOfTheCall) Int.MAX_VALUE else maxNewTokens, module::stop, onPiece)
+        val answers = Answers(gate)
         val config = LlmGenerationConfig.create()
             .seqLen(if (budgetsAreOfTheCall) maxNewTokens else manifest.context.tokens.toInt())
             .temperature(temperature.toFloat())
@@ -76,9 +77,9 @@ class LlmModuleRunner(private val installed: InstalledPackage, private val threa
         try {
             naming { module.generate(text, config, answers) }
         } catch (failure: RunnerFailure) {
-            throw answers.thrown ?: failure
+            throw gate.thrown ?: failure
         }
-        answers.thrown?.let { throw it }
+        gate.thrown?.let { throw it }
         return answers.statistics
     }
 
@@ -108,32 +109,12 @@ class LlmModuleRunner(private val installed: InstalledPackage, private val threa
     }
 }
 
-/**
- * Hands pieces on, at most so many; keeps what a callback threw, which the native code would turn into error 1. Stop is
- * said again at each piece, for the first may be lost.
- */
-private class Answers(
-    private val module: LlmModule,
-    private val maxPieces: Int,
-    private val onPiece: (ByteArray) -> Unit,
-) : LlmCallback {
-    private var pieces = 0
+/** The runner's callbacks of one call. */
+private class Answers(private val gate: PieceGate) : LlmCallback {
     var statistics: String? = null
         private set
-    var thrown: Throwable? = null
-        private set
 
-    override fun onResult(result: String) {
-        if (thrown == null && pieces < maxPieces) {
-            pieces++
-            try {
-                onPiece(result.toByteArray())
-            } catch (error: Throwable) {
-                thrown = error
-            }
-        }
-        if (thrown != null || pieces >= maxPieces) module.stop()
-    }
+    override fun onResult(result: String) = gate.take(result)
 
     override fun onStats(stats: String) {
         statistics = stats

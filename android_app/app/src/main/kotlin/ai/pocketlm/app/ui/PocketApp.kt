@@ -10,6 +10,7 @@ import androidx.activity.compose.BackHandler
 import androidx.activity.compose.rememberLauncherForActivityResult
 import androidx.activity.result.contract.ActivityResultContracts
 import androidx.compose.runtime.Composable
+import androidx.compose.runtime.LaunchedEffect
 import androidx.compose.runtime.getValue
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.saveable.rememberSaveable
@@ -33,6 +34,7 @@ fun PocketApp(model: AppModel) {
         screen = Screen.PACKAGES
         model.refresh()
     }
+    LaunchedEffect(Unit) { if (screen == Screen.CHAT) model.reopenAfterProcessDeath() }
     BackHandler(enabled = screen != Screen.PACKAGES, onBack = goBack)
     val subject = model.rows.firstOrNull { it.installed.id.sha256 == chosen }?.installed
     val actions = ListActions(model, onPick = { picker.launch(ZIP_TYPES) }) { next, installed ->

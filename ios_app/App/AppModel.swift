@@ -152,14 +152,4 @@ extension ChatState {
         case .idle, .prefilling, .replying, .cancelling, .restoring, .unloaded: chat?.packageId
         }
     }
-
-    /// The conversation; nil where there is none.
-    var chat: Chat? {
-        switch self {
-        case .empty, .loading, .loadFailed: nil
-        case .idle(let chat), .restoring(let chat), .unloaded(let chat, _), .prefilling(let chat, _),
-            .replying(let chat, _, _), .cancelling(let chat, _, _):
-            chat
-        }
-    }
 }

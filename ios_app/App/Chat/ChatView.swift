@@ -35,7 +35,9 @@ struct ChatView: View {
             .restoring(let chat), .unloaded(let chat, _):
             VStack(spacing: 0) {
                 ChatList(rows: chatRows(model.state))
-                ChatNotices(state: model.state, chat: chat, package: package, device: app.device) { model.load(package.id) }
+                ChatNotices(state: model.state, chat: chat, package: package, device: app.device) {
+                    model.load(package.id)
+                }
                 Composer(text: $draft, action: action, onSend: send) { model.send(.stopTapped) }
             }
         }

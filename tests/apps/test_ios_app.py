@@ -1,0 +1,63 @@
+"""The iOS app compiled and run on Linux: its own code over stub modules of Apple's, ExecuTorch's calls over processes."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.apps.app_program import BUDGET
+from tests.apps.engine_client import ENGINE, ROOT
+from tests.apps.swift_trees import STUBS
+from tests.apps.test_end_to_end import QUESTIONS, python_replies
+
+pytestmark = pytest.mark.swift
+CHROOT = Path(os.environ.get("POCKETLM_SWIFT", ROOT / ".cache" / "swift"))
+BUILD = ROOT / ".cache" / "swift-app"
+
+
+@pytest.fixture(scope="module")
+def tests() -> list[str]:
+    """The command of the built tests, outside the chroot so that they can start Python."""
+    options = ["--package-path", str(STUBS), "--scratch-path", str(BUILD), "--jobs", "2"]
+    # swift::threading::fatal is missing from Debian's libswiftObservation; nothing calls it.
+    options += ["-Xswiftc", "-warnings-as-errors", "-Xlinker", "--allow-shlib-undefined"]
+    subprocess.run([".ci/swift.sh", "run", "swift", "build", "--build-tests", *options], cwd=ROOT, check=True, timeout=900)
+    libraries = [CHROOT / "usr/lib/x86_64-linux-gnu", CHROOT / "usr/libexec/swift/lib/swift/linux", BUILD / "debug"]
+    loader = [str(CHROOT / "lib64/ld-linux-x86-64.so.2"), "--library-path", ":".join(map(str, libraries))]
+    return [*loader, str(BUILD / "debug" / "PocketLMOnLinuxPackageTests.xctest")]
+
+
+def run(tests: list[str], tmp_path: Path, *names: str, **environment: str) -> str:
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [*tests, *names], cwd=ROOT, env=home | environment, capture_output=True, text=True, timeout=900, check=False
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-5000:]
+    return output
+
+
+def test_the_apps_units(tests: list[str], tmp_path: Path) -> None:
+    output = run(tests, tmp_path)
+    (executed,) = re.findall(r"Test Suite 'All tests' passed.*\n\s*Executed (\d+) tests", output)
+    assert int(executed) > 20
+
+
+def test_a_package_goes_through_the_whole_app(tests: list[str], tmp_path: Path, endless_package: Path) -> None:
+    replies, _ = python_replies(endless_package, QUESTIONS)
+    flow = {"package": str(endless_package), "command": ENGINE, "questions": QUESTIONS, "replies": replies, "budget": BUDGET}
+    (tmp_path / "flows.json").write_text(json.dumps([flow]))
+    output = run(tests, tmp_path, "EngineTests.AppFlowTests", POCKETLM_FLOWS=str(tmp_path / "flows.json"))
+    assert "Executed 1 test, with 0 failures" in output and "skipped" not in output
+
+
+def test_a_coreml_package_goes_through_the_whole_app(tests: list[str], tmp_path: Path, coreml_package: Path) -> None:
+    questions = (*QUESTIONS, " And so")  # its window is longer
+    replies, _ = python_replies(coreml_package, questions, runner="python")
+    flow = {"package": str(coreml_package), "command": ENGINE, "questions": questions, "replies": replies, "budget": BUDGET}
+    (tmp_path / "flows.json").write_text(json.dumps([flow]))
+    output = run(tests, tmp_path, "EngineTests.AppFlowTests", POCKETLM_FLOWS=str(tmp_path / "flows.json"))
+    assert "Executed 1 test, with 0 failures" in output and "skipped" not in output

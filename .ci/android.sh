@@ -169,7 +169,8 @@ tests() {
     rm -rf "$out"
     mkdir -p "$out"
     mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
-    JAVA_OPTS="-Xmx1g" bash "$kotlin/compiler/bin/kotlinc" "${flags[@]}" -classpath "$classpath" -d "$out" "${files[@]}"
+    JAVA_OPTS="-Xmx1g" bash "$kotlin/compiler/bin/kotlinc" "${flags[@]}" "-Xfriend-paths=$build/$module" \
+      -classpath "$classpath" -d "$out" "${files[@]}"
     mapfile -t -O "${#classes[@]}" classes < <(cd "$sources" && find . -name '*Test.kt' | LC_ALL=C sort |
       sed -e 's|^\./||' -e 's|\.kt$||' -e 's|/|.|g')
   done

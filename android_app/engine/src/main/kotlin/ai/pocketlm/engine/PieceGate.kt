@@ -1,11 +1,11 @@
-// What stands between the runner's callback and whoever wants its pieces. Knows no ExecuTorch, so that it can be tested.
+// What stands between the runner's callback and whoever wants its pieces. Knows no ExecuTorch: it can be tested.
 package ai.pocketlm.engine
 
 /**
  * Hands on at most so many pieces, and keeps what the receiver throws, which native code would lose.
  *
- * When nothing more is wanted it says stop, again at each piece that still comes: the runner forgets a stop that is said
- * while it reads the prompt or at a call's first piece.
+ * When nothing more is wanted it says stop, again at each piece that still comes: the runner forgets a stop that is
+ * said while it reads the prompt or at a call's first piece.
  */
 internal class PieceGate(
     private val maxPieces: Int,

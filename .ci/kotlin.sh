@@ -71,9 +71,10 @@ fetch() {
   fetch_junit
 }
 
-# compile OUTPUT CLASSPATH SOURCE_FOLDER: a folder of classes, made anew when a source or what it stands on is newer.
+# compile OUTPUT CLASSPATH SOURCE_FOLDER [OPTION...]: a folder of classes, made anew when a source or the core is newer.
 compile() {
   local output=$1 classpath=$2 sources=$3
+  shift 3
   local stamp=$output.stamp
   if [ -f "$stamp" ] && [ -z "$(find "$sources" "$0" -newer "$stamp" -print -quit)" ] &&
     { [ ! -f "$cache/build/core.stamp" ] || [ ! "$cache/build/core.stamp" -nt "$stamp" ]; }; then
@@ -84,7 +85,7 @@ compile() {
   local files=()
   mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
   JAVA_OPTS="-Xmx1g" bash "$cache/compiler/bin/kotlinc" -Werror -Wextra -jvm-target 17 -Xjdk-release=17 -no-reflect \
-    -no-stdlib "${language[@]}" -classpath "$classpath" -d "$output" "${files[@]}"
+    -no-stdlib "${language[@]}" "$@" -classpath "$classpath" -d "$output" "${files[@]}"
   touch "$stamp"
 }
 
@@ -100,7 +101,7 @@ build_e2e() {
 run_tests() {
   build_e2e
   local classpath=$stdlib:$cache/build/core:$cache/build/e2e:${junit_jars[0]}:${junit_jars[1]}
-  compile "$cache/build/test" "$classpath" "$core/src/test/kotlin"
+  compile "$cache/build/test" "$classpath" "$core/src/test/kotlin" "-Xfriend-paths=$cache/build/core"
   local classes=("$@")
   if [ ${#classes[@]} -eq 0 ]; then
     mapfile -t classes < <(cd "$core/src/test/kotlin" && find . -name '*Test.kt' | LC_ALL=C sort |

@@ -53,7 +53,7 @@ interface LlmEngine : Engine {
     /** From 0 (always the likeliest token) to 1; from the next stream on. */
     var temperature: Double
 
-    /** The runner's own report of the last stream (apps.md 9), or null where it gives none. */
+    /** The runner's own report of the last stream (docs/app-core.md), or null where it gives none. */
     val lastStatistics: String?
 
     /** Maps the program and makes it ready; may take seconds to minutes. */

@@ -1,4 +1,4 @@
-// An engine over the runtime's text runner: what it drops and loses (shared/docs/apps.md, 1 to 10) is made up for here.
+// An engine over the runtime's text runner: what it drops and loses (docs/app-core.md) is made up for here.
 package ai.pocketlm.core
 
 /**

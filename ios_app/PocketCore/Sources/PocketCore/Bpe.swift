@@ -38,13 +38,17 @@ public final class Bpe: Tokenizer {
         added = try AddedTokens(data["added_tokens"]?.items ?? [])
         steps = try PreTokenizer.read(data["pre_tokenizer"] ?? .null)
         guard Self.types(data["decoder"] ?? .null).contains("ByteLevel") else { throw Self.unknown("decoder") }
-        merges = try BpeMerges(
-            vocab: vocab, merges: model["merges"]?.items ?? [],
-            ignoresMerges: model["ignore_merges"]?.bool ?? false)
         var pieces: [Int: [UInt8]] = [:]
+        var ids: [ByteKey: Int] = [:]
+        pieces.reserveCapacity(vocab.entries.count)
+        ids.reserveCapacity(vocab.entries.count)
         for entry in vocab.entries {
-            if let id = entry.value.int { pieces[id] = ByteLevel.bytes(entry.key) }
+            guard let id = entry.value.int else { throw Self.unknown("vocabulary") }
+            ids[ByteKey(entry.key)] = id
+            pieces[id] = ByteLevel.bytes(entry.key)
         }
+        merges = try BpeMerges(
+            ids: ids, merges: model["merges"]?.items ?? [], ignoresMerges: model["ignore_merges"]?.bool ?? false)
         for token in added.tokens { pieces[token.id] = token.bytes }
         self.pieces = pieces
     }
@@ -109,13 +113,14 @@ public final class Bpe: Tokenizer {
 /// Byte-level BPE's alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 and up (openai/gpt-2,
 /// src/encoder.py, `bytes_to_unicode`).
 enum ByteLevel {
-    private static let byteOf: [UInt32: UInt8] = {
+    /// By the character's number, below 512; nil where it is none of the alphabet.
+    private static let byteOf: [UInt8?] = {
         let ranges: [ClosedRange<UInt8>] = [0x21...0x7E, 0xA1...0xAC, 0xAE...0xFF]
-        var table: [UInt32: UInt8] = [:]
-        var next: UInt32 = 256
+        var table = [UInt8?](repeating: nil, count: 512)
+        var next = 256
         for byte in UInt8.min...UInt8.max {
             if ranges.contains(where: { $0.contains(byte) }) {
-                table[UInt32(byte)] = byte
+                table[Int(byte)] = byte
             } else {
                 table[next] = byte
                 next += 1
@@ -124,9 +129,28 @@ enum ByteLevel {
         return table
     }()
 
+    /// The character of each byte.
+    static let characters: [String] = (0..<256).map { byte in
+        let number = byteOf.firstIndex { $0 == UInt8(byte) } ?? 0
+        return Unicode.Scalar(UInt32(number)).map { String($0) } ?? ""
+    }
+
+    /// Whether a text is of the alphabet alone.
+    static func spells(_ text: String) -> Bool {
+        text.unicodeScalars.allSatisfy { $0.value < 512 && byteOf[Int($0.value)] != nil }
+    }
+
     /// The bytes that a token's text stands for; what is not of the alphabet stands for itself.
     static func bytes(_ text: String) -> [UInt8] {
-        text.unicodeScalars.flatMap { scalar in byteOf[scalar.value].map { [$0] } ?? Array(String(scalar).utf8) }
+        var bytes: [UInt8] = []
+        for scalar in text.unicodeScalars {
+            if scalar.value < 512, let byte = byteOf[Int(scalar.value)] {
+                bytes.append(byte)
+            } else {
+                bytes.append(contentsOf: UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter)
+            }
+        }
+        return bytes
     }
 }
 

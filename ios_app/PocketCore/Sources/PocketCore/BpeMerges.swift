@@ -13,27 +13,27 @@ struct BpeMerges {
     }
 
     /// The symbol of each byte; nil where the vocabulary lacks it.
-    private var symbols = [Int?](repeating: nil, count: 256)
+    private let symbols: [Int?]
     private var merges: [Pair: Merge] = [:]
     /// Whole words, where the vocabulary comes before the merges.
     private var words: [[UInt8]: Int] = [:]
 
+    /// - Parameters:
+    ///   - ids: of the vocabulary's texts, in the byte-level alphabet.
+    ///   - ignoresMerges: whether a whole word that is a token needs no merges.
     /// - Throws: `PocketError`: a merge of what is no token.
-    init(vocab: JsonObject, merges items: [JsonValue], ignoresMerges: Bool) throws {
-        var ids: [[UInt8]: Int] = [:]
-        for entry in vocab.entries {
-            if let id = entry.value.int { ids[ByteLevel.bytes(entry.key)] = id }
-        }
-        for byte in UInt8.min...UInt8.max { symbols[Int(byte)] = ids[[byte]] }
+    init(ids: [ByteKey: Int], merges items: [JsonValue], ignoresMerges: Bool) throws {
+        symbols = ByteLevel.characters.map { ids[ByteKey($0)] }
+        merges.reserveCapacity(items.count)
         for (rank, item) in items.enumerated() {
-            guard let (left, right) = Self.pair(item) else { throw Bpe.unknown("merges") }
-            let (head, tail) = (ByteLevel.bytes(left), ByteLevel.bytes(right))
-            guard let first = ids[head], let second = ids[tail], let joined = ids[head + tail] else {
-                throw Bpe.unknown("merges")
-            }
+            guard let (left, right) = Self.pair(item), let first = ids[ByteKey(left)],
+                let second = ids[ByteKey(right)], let joined = ids[ByteKey(left + right)]
+            else { throw Bpe.unknown("merges") }
             merges[Pair(left: first, right: second)] = Merge(rank: rank, id: joined)
         }
-        if ignoresMerges { words = ids }
+        if ignoresMerges {
+            for (key, id) in ids where ByteLevel.spells(key.text) { words[ByteLevel.bytes(key.text)] = id }
+        }
     }
 
     /// "a b", or ["a", "b"] in newer files.
@@ -41,8 +41,10 @@ struct BpeMerges {
         if let items = item.items, items.count == 2, let left = items[0].text, let right = items[1].text {
             return (left, right)
         }
-        let parts = item.text?.unicodeScalars.split(separator: " ", omittingEmptySubsequences: false) ?? []
-        return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+        guard let text = item.text?.utf8, let space = text.firstIndex(of: 0x20) else { return nil }
+        let rest = text[text.index(after: space)...]
+        if rest.contains(0x20) { return nil }
+        return (String(decoding: text[..<space], as: UTF8.self), String(decoding: rest, as: UTF8.self))
     }
 
     /// Appends the ids of one word.

@@ -46,14 +46,14 @@ struct JsonParser {
     private mutating func object(depth: Int) throws -> JsonValue {
         at += 1
         var entries: [JsonEntry] = []
-        var seen: Set<[UInt8]> = []
+        var seen: Set<ByteKey> = []
         if take("}") { return .object(entries) }
         repeat {
             skipSpace()
             guard next == UInt8(ascii: "\""), let key = try string().text else { throw wrong("a key is missing") }
             guard take(":") else { throw wrong("a colon is missing") }
             entries.append(JsonEntry(key, try value(depth: depth + 1)))
-            if !seen.insert(Array(key.utf8)).inserted { throw JsonError.duplicateKey(key) }
+            if !seen.insert(ByteKey(key)).inserted { throw JsonError.duplicateKey(key) }
         } while take(",")
         guard take("}") else { throw wrong("an object has no end") }
         return .object(entries)
@@ -119,58 +119,53 @@ struct JsonParser {
 
     private mutating func string() throws -> JsonValue {
         at += 1
-        var out: [UInt8] = []
+        var out = ""
         var isBroken = false
+        var start = at
         while let byte = next {
             switch byte {
             case UInt8(ascii: "\""):
+                out += String(decoding: bytes[start..<at], as: UTF8.self)
                 at += 1
-                let text = String(decoding: out, as: UTF8.self)
-                return isBroken ? .broken(text) : .string(text)
+                return isBroken ? .broken(out) : .string(out)
             case UInt8(ascii: "\\"):
+                out += String(decoding: bytes[start..<at], as: UTF8.self)
                 at += 1
-                if try !escape(into: &out) { isBroken = true }
+                let scalar = try escape()
+                isBroken = isBroken || scalar == nil
+                out.unicodeScalars.append(scalar ?? "\u{FFFD}")
+                start = at
             case 0..<0x20:
                 throw wrong("a control character stands in a text")
             default:
-                out.append(byte)
                 at += 1
             }
         }
         throw wrong("a text has no end")
     }
 
-    /// Reads what follows a backslash; false: it was half of a surrogate pair.
-    private mutating func escape(into out: inout [UInt8]) throws -> Bool {
+    /// Reads what follows a backslash; nil: it was half of a surrogate pair.
+    private mutating func escape() throws -> Unicode.Scalar? {
         guard let byte = next else { throw wrong("a text has no end") }
         at += 1
-        let plain: [UInt8: UInt8] = [
-            UInt8(ascii: "\""): 0x22, UInt8(ascii: "\\"): 0x5C, UInt8(ascii: "/"): 0x2F, UInt8(ascii: "b"): 0x08,
-            UInt8(ascii: "f"): 0x0C, UInt8(ascii: "n"): 0x0A, UInt8(ascii: "r"): 0x0D, UInt8(ascii: "t"): 0x09,
+        let plain: [UInt8: Unicode.Scalar] = [
+            UInt8(ascii: "\""): "\"", UInt8(ascii: "\\"): "\\", UInt8(ascii: "/"): "/", UInt8(ascii: "b"): "\u{8}",
+            UInt8(ascii: "f"): "\u{C}", UInt8(ascii: "n"): "\n", UInt8(ascii: "r"): "\r", UInt8(ascii: "t"): "\t",
         ]
-        if let character = plain[byte] {
-            out.append(character)
-            return true
-        }
+        if let scalar = plain[byte] { return scalar }
         guard byte == UInt8(ascii: "u") else { throw wrong("an escape is unknown") }
         let first = try hex()
-        if let scalar = Unicode.Scalar(first) {
-            out.append(contentsOf: Array(String(Character(scalar)).utf8))
-            return true
-        }
+        if let scalar = Unicode.Scalar(first) { return scalar }
         let before = at
         if first < 0xDC00, follows("\\u") {
             at += 2
             let second = try hex()
-            let joined = 0x10000 + ((first & 0x3FF) << 10 | second & 0x3FF)
-            if 0xDC00...0xDFFF ~= second, let scalar = Unicode.Scalar(joined) {
-                out.append(contentsOf: Array(String(Character(scalar)).utf8))
-                return true
+            if 0xDC00...0xDFFF ~= second {
+                return Unicode.Scalar(0x10000 + ((first & 0x3FF) << 10 | second & 0x3FF))
             }
             at = before
         }
-        out.append(contentsOf: [0xEF, 0xBF, 0xBD])
-        return false
+        return nil
     }
 
     private mutating func hex() throws -> UInt32 {
@@ -184,5 +179,21 @@ struct JsonParser {
             at += 1
         }
         return value
+    }
+}
+
+/// A text that is equal to another by its bytes, where a String takes canonically equivalent ones for equal.
+struct ByteKey: Hashable {
+    let text: String
+
+    init(_ text: String) {
+        self.text = text
+    }
+
+    static func == (left: ByteKey, right: ByteKey) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        var text = self.text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }

@@ -80,8 +80,13 @@ public final class StaticRunner: IdRunner {
         guard let specs = methods.first(where: { $0.name == call.method })?.method else {
             throw PocketError("the package has no method \(call.method); export it again")
         }
+        let rope = StaticInputs.ropeRows(position: call.position, length: call.length, frequencies: frequencies)
         let inputs = try specs.inputs.map { spec in
-            try caches[spec.name] ?? rows(spec, call)
+            switch spec.name {
+            case "cos": return try half(spec, rope.cos)
+            case "sin": return try half(spec, rope.sin)
+            default: return try caches[spec.name] ?? rows(spec, call)
+            }
         }
         let given = try module.execute(call.method, inputs)
         try Self.check(call.method, specs.outputs, given)
@@ -111,19 +116,19 @@ public final class StaticRunner: IdRunner {
         }
     }
 
-    /// An input that is no cache, by its name.
+    private func half(_ spec: Manifest.TensorSpec, _ rows: [[Double]]) throws -> TensorBuffer {
+        let buffer = TensorBuffer(spec.type, spec.shape)
+        try buffer.fillHalf(rows.flatMap { $0 })
+        return buffer
+    }
+
+    /// An input that is neither a cache nor a row of RoPE, by its name.
     private func rows(_ spec: Manifest.TensorSpec, _ call: StaticCall) throws -> TensorBuffer {
         let buffer = TensorBuffer(spec.type, spec.shape)
         let (at, length) = (call.position, call.length)
         switch spec.name {
         case "tokens": buffer.fill(call.tokens)
         case "last": try buffer.fillHalf(call.last)
-        case "cos":
-            let rows = StaticInputs.ropeRows(position: at, length: length, frequencies: frequencies)
-            try buffer.fillHalf(rows.cos.flatMap { $0 })
-        case "sin":
-            let rows = StaticInputs.ropeRows(position: at, length: length, frequencies: frequencies)
-            try buffer.fillHalf(rows.sin.flatMap { $0 })
         case "temperature":
             try buffer.fillHalf(
                 StaticInputs.temperatures(

@@ -99,6 +99,8 @@ fun Modifier.fillMaxSize(fraction: Float = 1f): Modifier = TODO() // [layout]
 
 fun Modifier.widthIn(min: Dp = TODO(), max: Dp = TODO()): Modifier = TODO() // [layout]
 
+fun Modifier.consumeWindowInsets(paddingValues: PaddingValues): Modifier = TODO() // [layout]
+
 fun Modifier.imePadding(): Modifier = TODO() // [layout]
 
 interface WindowInsets // [layout]

@@ -96,7 +96,10 @@ class AppModel(private val context: Context) {
     init {
         importer.execute { library.cleanUp() } // before any import
         refresh()
-        watchHeat(context, Executor { main.post(it) }) { worker.send(ChatEvent.ThermalCritical) }
+        watchHeat(context, Executor { main.post(it) }) {
+            measurements.stop()
+            worker.send(ChatEvent.ThermalCritical)
+        }
     }
 
     /** Reads the folders again. */
@@ -121,8 +124,14 @@ class AppModel(private val context: Context) {
         worker.send(ChatEvent.PackageOpened(installed.id))
     }
 
-    /** Lets the chat's model go, so that another use of the memory begins with all of it. */
-    fun closeChat() = worker.send(ChatEvent.PackageClosed)
+    /** Closes the chat, which is saved, so that what is measured next has all of the memory. */
+    fun prepareMeasuring() {
+        closeChat()
+        measurements.clear()
+        exported = null
+    }
+
+    private fun closeChat() = worker.send(ChatEvent.PackageClosed)
 
     fun remove(installed: InstalledPackage) {
         if (openPackage()?.id == installed.id) closeChat()
@@ -146,6 +155,10 @@ class AppModel(private val context: Context) {
         post { exported = said }
     }
 
+    fun dismissProblem() {
+        problem = null
+    }
+
     fun dismissImport() {
         importing = ImportState.None
     }
@@ -167,7 +180,10 @@ class AppModel(private val context: Context) {
         if (chat == ChatState.Empty) worker.send(ChatEvent.PackageOpened(last))
     }
 
-    fun memoryIsLow() = worker.send(ChatEvent.MemoryLow)
+    fun memoryIsLow() {
+        measurements.stop()
+        worker.send(ChatEvent.MemoryLow)
+    }
 
     fun cameToForeground() {
         main.removeCallbacks(leave)

@@ -44,6 +44,7 @@ interface PackagesActions {
     fun install(source: CableSource)
     fun stopImport()
     fun dismissImport()
+    fun dismissProblem()
     fun showAbout()
 }
 
@@ -72,7 +73,7 @@ fun PackagesScreen(view: PackagesView, actions: PackagesActions) {
             contentPadding = PaddingValues(start = 16.dp, end = 16.dp, top = 8.dp, bottom = 96.dp),
             verticalArrangement = Arrangement.spacedBy(12.dp),
         ) {
-            view.problem?.let { item { Notice(it, NoticeKind.PROBLEM) } }
+            view.problem?.let { item { Problem(it, actions::dismissProblem) } }
             if (view.importing != ImportState.None) {
                 item { ImportCard(view.importing, actions::stopImport, actions::dismissImport) }
             }
@@ -114,6 +115,13 @@ private fun AddButton(onFile: () -> Unit, onDialog: (PackagesDialog) -> Unit) {
 @Composable
 fun MenuItem(name: Int, onClick: () -> Unit) {
     DropdownMenuItem(text = { Text(stringResource(name)) }, onClick = onClick)
+}
+
+@Composable
+private fun Problem(text: String, onDismiss: () -> Unit) {
+    Notice(text, NoticeKind.PROBLEM) {
+        TextButton(onClick = onDismiss) { Text(stringResource(R.string.ok)) }
+    }
 }
 
 @Composable

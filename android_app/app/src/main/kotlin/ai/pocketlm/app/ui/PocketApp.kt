@@ -83,15 +83,13 @@ private class ListActions(
     override fun showDetails(installed: InstalledPackage) = show(Screen.DETAILS, installed)
 
     override fun runSelfTest(installed: InstalledPackage) {
-        model.closeChat()
-        model.measurements.clear()
+        model.prepareMeasuring()
         model.measurements.startSelfTest(installed)
         show(Screen.SELF_TEST, installed)
     }
 
     override fun runBenchmark(installed: InstalledPackage) {
-        model.closeChat()
-        model.measurements.clear()
+        model.prepareMeasuring()
         show(Screen.BENCHMARK, installed)
     }
 
@@ -106,6 +104,8 @@ private class ListActions(
     override fun stopImport() = model.imports.stop()
 
     override fun dismissImport() = model.dismissImport()
+
+    override fun dismissProblem() = model.dismissProblem()
 
     override fun showAbout() = show(Screen.ABOUT, null)
 }

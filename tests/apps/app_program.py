@@ -6,6 +6,7 @@ and starts the engine's process by COMMAND.
 """
 
 import contextlib
+import functools
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +26,9 @@ PLATFORMS: dict[Language, str] = {"kotlin": "android", "swift": "ios"}
 BUDGET = 100  # tokens a reply: three of them pass a window of 192 positions
 
 
+@functools.cache
 def build(language: Language) -> None:
-    """Compiles the program if a source is newer."""
+    """Compiles the program if a source is newer, once a test run."""
     subprocess.run(BUILDS[language], cwd=ROOT, check=True, timeout=900)
 
 

@@ -19,15 +19,12 @@ LANGUAGES = [pytest.param("kotlin", marks=pytest.mark.kotlin), pytest.param("swi
 # nano has read code: of these it makes more than one line over and over.
 QUESTIONS = ("import os\n\ndef walk(folder, depth=0):\n", "    # Then the names of all files,", "\n\nif __name__ ==")
 ALL = ["checkingSpace", "unpacking", "verifying", "moving"]
-_built: set[str] = set()
 
 
 @pytest.fixture(params=LANGUAGES)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
     """An app that was never started."""
-    if request.param not in _built:
-        build(request.param)
-        _built.add(request.param)
+    build(request.param)
     for name in ("packages", "chats"):
         (tmp_path / "app" / name).mkdir(parents=True)
     return Home(language=request.param, folder=tmp_path / "app")

@@ -80,12 +80,17 @@ compile() {
     { [ ! -f "$cache/build/core.stamp" ] || [ ! "$cache/build/core.stamp" -nt "$stamp" ]; }; then
     return
   fi
-  rm -rf "$output" "$stamp"
-  mkdir -p "$output"
+  local fresh=$output.new # beside, so that a program that runs now keeps its classes
+  rm -rf "$fresh"
+  mkdir -p "$fresh"
   local files=()
   mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
   JAVA_OPTS="-Xmx1g" bash "$cache/compiler/bin/kotlinc" -Werror -Wextra -jvm-target 17 -Xjdk-release=17 -no-reflect \
-    -no-stdlib "${language[@]}" "$@" -classpath "$classpath" -d "$output" "${files[@]}"
+    -no-stdlib "${language[@]}" "$@" -classpath "$classpath" -d "$fresh" "${files[@]}"
+  rm -rf "$output.old" "$stamp"
+  [ ! -d "$output" ] || mv "$output" "$output.old"
+  mv "$fresh" "$output"
+  rm -rf "$output.old"
   touch "$stamp"
 }
 

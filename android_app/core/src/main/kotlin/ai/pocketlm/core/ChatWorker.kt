@@ -11,7 +11,7 @@ import java.util.concurrent.TimeUnit
  * @param factory makes engines; a `PocketError` of it becomes a failed load.
  * @param find the installed package of an id.
  * @param historyFolder holds a file for each package's chat.
- * @param newChatSettings for a package that is opened.
+ * @param newChatSettings for a package that is opened; without its system text where the package takes none.
  * @param onState told every new state in order, on whatever thread made it; it hands the state over and does not wait.
  * @param onStorageFailed told when a chat could not be saved.
  * @param clock seconds; replaced in tests.
@@ -45,10 +45,12 @@ class ChatWorker(
     /** Waits until everything that was to be saved is on disk; for the moment before the process may be ended. */
     fun flush() = files.flush()
 
-    /** Ends the reply, lets the model go and saves; waits for all of it. */
+    /** Ends the reply, lets the model go and saves; waits for all of it. Events after it are dropped. */
     fun close() {
-        send(ChatEvent.PackageClosed)
-        thread.shutdown()
+        synchronized(lock) {
+            send(ChatEvent.PackageClosed)
+            thread.shutdown()
+        }
         thread.awaitTermination(CLOSE_SECONDS, TimeUnit.SECONDS)
         files.close()
     }
@@ -56,7 +58,7 @@ class ChatWorker(
     /** Reduces an event and starts its effects, unless it belongs to work of an earlier epoch. */
     private fun dispatch(event: ChatEvent, ofEpoch: Int?) {
         synchronized(lock) {
-            if (ofEpoch != null && ofEpoch != epoch) return
+            if (thread.isShutdown || ofEpoch != null && ofEpoch != epoch) return
             val before = current
             val (after, effects) = ChatReducer.reduce(before, event)
             current = after
@@ -92,15 +94,17 @@ class ChatWorker(
     }
 
     private fun load(id: PackageId, begun: Int) {
-        unload()
         val event = try {
+            unload()
             val installed = find(id)
                 ?: throw PocketError(refusal(SentenceKey.NOT_A_PACKAGE_FOLDER, "name" to id.short))
             val messages = files.load(id)
             val engine = factory.make(installed)
             open = OpenPackage(engine, installed.manifest)
             engine.load()
-            ChatEvent.Loaded(id, messages, newChatSettings())
+            val settings = newChatSettings()
+            val system = settings.system.takeIf { installed.manifest.takesSystem }
+            ChatEvent.Loaded(id, messages, settings.copy(system = system))
         } catch (error: Throwable) { // a missing library or no memory is an Error; the user is told all the same
             unload()
             ChatEvent.LoadFailed(id, Refusal.of(error))
@@ -109,8 +113,9 @@ class ChatWorker(
     }
 
     private fun unload() {
-        open?.engine?.close()
+        val engine = open?.engine
         open = null
+        engine?.close()
     }
 
     private fun restore(messages: List<Message>, settings: ChatSettings?, begun: Int) {
@@ -123,7 +128,7 @@ class ChatWorker(
                 val note = session.restore(messages).note
                 ChatEvent.Restored(session.messages, session.mark, Sentences.asSentence(note))
             }
-        } catch (error: Exception) {
+        } catch (error: Throwable) { // as in `load`
             ChatEvent.ReplyFailed(Refusal.of(error), opened.session?.messages.orEmpty())
         }
         dispatch(event, begun)
@@ -164,7 +169,7 @@ class ChatWorker(
             val statistics = figures.takeIf { reply.newTokens > 0 }
             val spoken = reply.copy(note = Sentences.asSentence(reply.note))
             ChatEvent.ReplyEnded(spoken, session.messages, session.mark, statistics)
-        } catch (error: Exception) {
+        } catch (error: Throwable) { // as in `load`
             ChatEvent.ReplyFailed(Refusal.of(error), opened.session?.messages.orEmpty())
         } finally {
             handle.end()

@@ -44,6 +44,7 @@ private class Installation(
     private val onState: (InstallState) -> Unit,
 ) {
     private var staging: File? = null
+    private var hasMoved = false
     private var name = ""
 
     fun run(source: PackageSource): InstallState =
@@ -75,6 +76,7 @@ private class Installation(
             target.deleteRecursively()
             if (!staging.renameTo(target)) throw IOException("${staging.name} cannot be renamed")
         }
+        if (hasMoved) contents.clear()
         return installed
     }
 
@@ -165,7 +167,7 @@ private class Installation(
         val hash = reading { contents.open(file.path).use { input -> Sha256.of(input) { stopIfAsked() } } }
         if (hash != file.sha256) throw PocketError(refusal(SentenceKey.FILE_DAMAGED, "file" to file.path))
         target.delete()
-        return contents.move(file.path, target)
+        return contents.move(file.path, target).also { hasMoved = hasMoved || it }
     }
 
     private fun copy(input: InputStream, target: File, onBytes: (Long) -> Unit) {

@@ -23,6 +23,9 @@ data class Manifest(
     val golden: Golden,
     val origin: Origin,
 ) {
+    /** Whether a chat may begin with a system text. */
+    val takesSystem: Boolean get() = (template as? ChatTemplate)?.roles?.containsKey("system") == true
+
     /** The texts of this package's chats. */
     fun turns(): Turns = Turns.of(template, tokenizer.specialTokens.map { it.id to it.text }, tokenizer.stopIds)
 }

@@ -30,6 +30,9 @@ internal interface PackageContents {
     /** Moves a file out of the source; false when that cannot be. */
     fun move(path: String, target: File): Boolean = false
 
+    /** Removes what is left of a source whose files were moved: the manifest, and the folder if nothing else is in it. */
+    fun clear() = Unit
+
     /** Whether a file of the source can be renamed to `target`: the same volume. Tried with an empty file. */
     fun canMove(target: File): Boolean = false
 
@@ -90,6 +93,11 @@ private class FolderContents(private val source: PackageSource.Folder) : Package
     override val isMovable: Boolean get() = source.isMovable
 
     override fun move(path: String, target: File): Boolean = isMovable && file(path).renameTo(target)
+
+    override fun clear() {
+        file(MANIFEST_NAME).delete()
+        source.folder.walkBottomUp().filter { it.isDirectory }.forEach { it.delete() } // goes only where it is empty
+    }
 
     override fun canMove(target: File): Boolean {
         if (!isMovable) return false

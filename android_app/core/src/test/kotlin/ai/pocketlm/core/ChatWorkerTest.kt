@@ -218,12 +218,23 @@ class ChatWorkerTest {
         manifest = Manifests.endless
         settings = settings.copy(system = "Rhyme.")
         opened()
+        assertEquals(emptyList<Message>(), chatOf(worker.state)?.messages) // the setting of other packages is left out
+        worker.send(ChatEvent.SettingsChanged(settings))
+        await<ChatState.Idle>()
         worker.send(ChatEvent.Sent("Hi"))
         val refusal = await<ChatState.Idle>().chat.refusal
         assertEquals(
             "This model takes no system message; leave it out or put it into the first question.",
             refusal?.text,
         )
+    }
+
+    @Test
+    fun anEventAfterTheEndIsDropped() {
+        opened()
+        worker.close()
+        worker.send(ChatEvent.PackageOpened(id))
+        assertEquals(ChatState.Empty, worker.state)
     }
 
     @Test
@@ -244,57 +255,5 @@ class ChatWorkerTest {
         worker.send(ChatEvent.Sent("Hi"))
         await<ChatState.Idle>()
         assertTrue("${engine.wanted}", engine.wanted <= 64)
-    }
-}
-
-/** Says its reply letter by letter and calls a hook after each; a stop is heard. */
-class WaitingEngine : LlmEngine {
-    val calls = mutableListOf<String>()
-    val sent = mutableListOf<String>()
-    var reply = "Hello.".map { it.toString() }
-    var onPiece: (Int) -> Unit = {}
-    var wanted = 0
-
-    @Volatile private var isStopping = false
-
-    override var temperature = 0.0
-    override val lastStatistics: String? = null
-    override var position = 0L
-    override val countIsExact = true
-
-    override fun load() = Unit
-
-    override fun close() {
-        calls += "close"
-    }
-
-    override fun count(text: String, first: Boolean): Long = if (text.isEmpty()) 0 else 1
-
-    override fun prefill(text: String, first: Boolean) {
-        calls += "prefill"
-        position += count(text, first)
-    }
-
-    override fun stream(text: String, first: Boolean, maxNewTokens: Int, onPiece: (Piece) -> Unit) {
-        calls += "stream"
-        sent += text
-        wanted = maxNewTokens
-        isStopping = false
-        position += count(text, first)
-        reply.forEachIndexed { index, letter ->
-            if (index > 0) position++
-            onPiece(Piece(letter.toByteArray()))
-            this.onPiece(index)
-            if (isStopping) return
-        }
-        onPiece(Piece("<|eot|>".toByteArray(), isStop = true))
-    }
-
-    override fun stop() {
-        isStopping = true
-    }
-
-    override fun reset() {
-        position = 0
     }
 }

@@ -11,6 +11,7 @@ import ai.pocketlm.e2e.texts
 import java.io.ByteArrayOutputStream
 import java.io.File
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
 import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
@@ -80,6 +81,7 @@ class InstallerTest {
         val last = Installer(store, ANDROID).install(PackageSource.Folder(place, isMovable = true))
         val installed = (last as InstallState.Installed).installed
         assertTrue(installed.program.isFile && !program.exists())
+        assertFalse(place.exists())
         assertEquals(emptyList<String>(), pathsBelow(store.folder).filter { "probe" in it })
     }
 

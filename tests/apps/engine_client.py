@@ -66,9 +66,7 @@ class EngineClient(LineProcess):
 
     def generate(self, text: str, *, tokens: int, first: bool = False, stop_at: int | None = None) -> list[bytes]:
         """The pieces of one call; stops from the callback of piece `stop_at` on. `stats` has the report afterwards."""
-        self.send(
-            op="generate", text=text, first=first, max_new_tokens=tokens, temperature=0.0, lockstep=True
-        )
+        self.send(op="generate", text=text, first=first, max_new_tokens=tokens, temperature=0.0, lockstep=True)
         pieces: list[bytes] = []
         while "piece_base64" in (answer := self.receive()):
             assert answer["is_stop"] is False

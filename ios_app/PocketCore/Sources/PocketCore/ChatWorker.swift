@@ -15,11 +15,15 @@ public final class ChatWorker: @unchecked Sendable {
     private let states = DispatchQueue(label: "ai.pocketlm.states")
     private let work = DispatchQueue(label: "ai.pocketlm.engine", qos: .userInitiated)
     private let seat: EngineSeat
+    /// Set in the queue `states` alone.
+    private let inStates = DispatchSpecificKey<Bool>()
 
     // In `states` only.
     private var current = ChatState.empty
     /// Counts loads and unloads: what an engine says that was let go is not heard.
     private var epoch = 0
+    /// Counts questions.
+    private var turn = 0
 
     /// - Parameters:
     ///   - factory: makes the engine of a package; called in the engine's queue.
@@ -40,9 +44,13 @@ public final class ChatWorker: @unchecked Sendable {
         self.onState = onState
         self.onNotice = onNotice
         seat = EngineSeat(factory: factory)
+        states.setSpecific(key: inStates, value: true)
     }
 
-    public var state: ChatState { states.sync { current } }
+    /// After all events that were sent before.
+    public var state: ChatState {
+        DispatchQueue.getSpecific(key: inStates) != nil ? current : states.sync { current }
+    }
 
     /// Something happened.
     public func send(_ event: ChatEvent) { states.async { self.reduce(event) } }
@@ -73,16 +81,21 @@ public final class ChatWorker: @unchecked Sendable {
     }
 
     private func perform(_ effect: ChatEffect) {
-        if effect == .cancel {
-            seat.cancel()
-            return
-        }
         switch effect {
+        case .cancel: return seat.cancel(turn)
         case .load, .unload: epoch += 1
-        default: break
+        case .send, .regenerate: turn += 1
+        case .restore, .save, .reset: break
         }
-        let (epoch, settings) = (self.epoch, current.chat?.settings)
-        work.async { self.run(effect, epoch, settings) }
+        let order = Order(epoch: epoch, turn: turn, settings: current.chat?.settings ?? ChatSettings())
+        work.async { self.run(effect, order) }
+    }
+
+    /// What the engine's queue must know of an effect beside itself.
+    private struct Order {
+        let epoch: Int
+        let turn: Int
+        let settings: ChatSettings
     }
 
     /// Events of an engine that was let go in the meantime are dropped.
@@ -92,13 +105,15 @@ public final class ChatWorker: @unchecked Sendable {
 
     // What follows runs in `work`.
 
-    private func run(_ effect: ChatEffect, _ epoch: Int, _ settings: ChatSettings?) {
+    private func run(_ effect: ChatEffect, _ order: Order) {
         switch effect {
-        case .load(let id): load(id, epoch)
+        case .load(let id): load(id, order.epoch)
         case .unload: seat.leave()
-        case .send(let text): answer(epoch, settings) { try $0.send(text, maxNewTokens: $1, onText: $2) }
-        case .regenerate: answer(epoch, settings) { try $0.regenerate(maxNewTokens: $1, onText: $2) }
-        case .restore(let messages): restore(messages, epoch)
+        case .send(let text):
+            answer(order) { try $0.send(text, maxNewTokens: $1, isCancelled: $2, onText: $3) }
+        case .regenerate:
+            answer(order) { try $0.regenerate(maxNewTokens: $1, isCancelled: $2, onText: $3) }
+        case .restore(let messages): restore(messages, order.epoch)
         case .save(let id, let messages): save(id, messages)
         case .reset: seat.session = nil
         case .cancel: break
@@ -119,15 +134,14 @@ public final class ChatWorker: @unchecked Sendable {
     }
 
     private func answer(
-        _ epoch: Int, _ settings: ChatSettings?,
-        _ stream: (Session, Int, @escaping (String) -> Void) throws -> Void
+        _ order: Order, _ stream: (Session, Int, () -> Bool, (String) -> Void) throws -> Void
     ) {
-        let settings = settings ?? ChatSettings()
+        let epoch = order.epoch
         do {
-            let session = try seat.session(system: settings.system)
-            seat.engine?.temperature = settings.temperature
+            let session = try seat.session(system: order.settings.system)
+            seat.engine?.temperature = order.settings.temperature
             var batch = TextBatch()
-            try stream(session, settings.budget) { text in
+            try stream(session, order.settings.budget, { self.seat.isCancelled(order.turn) }) { text in
                 if let ready = batch.add(text) { self.say(.textArrived(ready), epoch) }
             }
             if let rest = batch.rest() { say(.textArrived(rest), epoch) }

@@ -138,7 +138,8 @@ public final class TokenEngine: IdEngine, @unchecked Sendable {
 
     /// See `Engine.stream`. A bounded context ends the stream, without an error, before a token that would not fit.
     public func stream(_ text: String, first: Bool, maxNewTokens: Int, onPiece: (Piece) -> Void) throws {
-        try generate(tokenizer.encode(text, first: first), maxNewTokens: maxNewTokens) { id in
+        stopFlag.lower()
+        try run(tokenizer.encode(text, first: first), maxNewTokens: maxNewTokens) { id in
             let isStop = stopIds.contains(id)
             onPiece(Piece(data: try tokenizer.piece(id), isStop: isStop))
         }
@@ -146,6 +147,10 @@ public final class TokenEngine: IdEngine, @unchecked Sendable {
 
     public func generate(_ ids: [Int], maxNewTokens: Int, onId: (Int) throws -> Void) throws {
         stopFlag.lower()
+        try run(ids, maxNewTokens: maxNewTokens, onId: onId)
+    }
+
+    private func run(_ ids: [Int], maxNewTokens: Int, onId: (Int) throws -> Void) throws {
         var sampler = try SeededSampler(temperature: temperature, seed: seed)
         var pending = ids
         for index in 0..<maxNewTokens {

@@ -6,6 +6,7 @@ final class EngineSeat: @unchecked Sendable {
     private let lock = NSLock()
     private var package: InstalledPackage?
     private var running: Session?
+    private var cancelledTurn: Int?
     private(set) var engine: (any LlmEngine)?
 
     init(factory: @escaping EngineFactory) {
@@ -51,7 +52,13 @@ final class EngineSeat: @unchecked Sendable {
         engine?.lastStatistics.flatMap(Statistics.ofReport) ?? Statistics.ofReply(reply)
     }
 
-    func cancel() { session?.cancel() }
+    /// Ends a turn soon, also one that has not begun yet.
+    func cancel(_ turn: Int) {
+        lock.withLock { cancelledTurn = turn }
+        session?.cancel()
+    }
+
+    func isCancelled(_ turn: Int) -> Bool { lock.withLock { cancelledTurn == turn } }
 }
 
 /// Gathers pieces of text, so that the screen is drawn at most every `ChatWorker.batchS` seconds.

@@ -104,25 +104,31 @@ public final class Session: @unchecked Sendable {
 
     /// Streams the reply's text; `reply` tells afterwards how it went.
     ///
+    /// - Parameter isCancelled: for a caller that was cancelled before this began, when `cancel` does nothing yet.
     /// - Throws: `PocketError`: of the kind `contextFull`, the message does not fit into a bounded context and nothing
     ///   was sent; or nothing to send, another reply still running, an engine that gives nothing.
-    public func send(_ userText: String, maxNewTokens: Int = defaultNewTokens, onText: (String) -> Void) throws {
+    public func send(
+        _ userText: String, maxNewTokens: Int = defaultNewTokens, isCancelled: () -> Bool = { false },
+        onText: (String) -> Void
+    ) throws {
         try refuseIfBusy()
         if case .chat(let lost) = cache {
-            try stream(nextPlan(userText, lost: lost, wanted: maxNewTokens), onText)
+            try stream(nextPlan(userText, lost: lost, wanted: maxNewTokens), isCancelled, onText)
         } else {
-            try stream(firstPlan(messages, userText, wanted: maxNewTokens), onText)
+            try stream(firstPlan(messages, userText, wanted: maxNewTokens), isCancelled, onText)
         }
     }
 
     /// Streams another reply to the last user message; the old one is kept until the new one has ended.
     ///
     /// - Throws: `PocketError`: there is no reply yet, or as `send`.
-    public func regenerate(maxNewTokens: Int = defaultNewTokens, onText: (String) -> Void) throws {
+    public func regenerate(
+        maxNewTokens: Int = defaultNewTokens, isCancelled: () -> Bool = { false }, onText: (String) -> Void
+    ) throws {
         try refuseIfBusy()
         let asked = try Turns.toRegenerate(messages)
         let user = asked[asked.count - 1]
-        try stream(firstPlan(Array(asked.dropLast()), user.content, wanted: maxNewTokens), onText)
+        try stream(firstPlan(Array(asked.dropLast()), user.content, wanted: maxNewTokens), isCancelled, onText)
     }
 
     /// Takes over a saved chat and prefills what fits, a quarter of the context left free.
@@ -209,20 +215,25 @@ public final class Session: @unchecked Sendable {
                 position: 0, promptTokens: promptTokens, wanted: wanted, context: context), note: fit.kept.note)
     }
 
-    private func stream(_ plan: Plan, _ onText: (String) -> Void) throws {
-        lock.withLock { activity = .replying }
+    private func stream(_ plan: Plan, _ wasCancelled: () -> Bool, _ onText: (String) -> Void) throws {
+        lock.withLock { activity = .replying }  // from here on `cancel` is heard
         cache = .something  // until the turn has ended without an error
         defer { lock.withLock { activity = .none } }
         var stream = try ReplyStream(turns.stopTexts, clock: clock)
         if plan.first { try engine.reset() }
+        if wasCancelled() { cancel() }
+        if !isCancelled { try run(plan, &stream, onText) }
+        let rest = stream.finish()
+        try record(plan, stream)
+        if !rest.isEmpty { onText(rest) }
+    }
+
+    private func run(_ plan: Plan, _ stream: inout ReplyStream, _ onText: (String) -> Void) throws {
         try engine.stream(plan.text, first: plan.first, maxNewTokens: plan.maxNewTokens) { piece in
             let text = stream.take(piece)
             if stream.isStopped || isCancelled { engine.stop() }  // after every piece, for an early call may be lost
             if !text.isEmpty { onText(text) }
         }
-        let rest = stream.finish()
-        try record(plan, stream)
-        if !rest.isEmpty { onText(rest) }
     }
 
     private func record(_ plan: Plan, _ stream: ReplyStream) throws {

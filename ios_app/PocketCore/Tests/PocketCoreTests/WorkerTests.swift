@@ -120,6 +120,26 @@ final class WorkerTests: XCTestCase {
         XCTAssertTrue(seen.all.contains { if case .cancelling = $0 { return true } else { return false } })
     }
 
+    func testAStopBeforeTheEngineHasBegunIsHeard() throws {
+        let engine = EchoEngine()
+        let worker = try worker(engine)
+        engine.onToken = { _ in XCTFail("the engine was asked") }
+        worker.send(.packageOpened(id))
+        _ = settle(worker)
+        let gate = DispatchSemaphore(value: 0)
+        worker.execute { gate.wait() }
+        worker.send(.sent("Hello"))
+        worker.send(.stopTapped)
+        XCTAssertEqual(worker.state.running?.userText, "Hello")
+        gate.signal()
+        guard case .idle(let chat) = settle(worker) else { return XCTFail("\(worker.state)") }
+        XCTAssertEqual(chat.messages, [Message(role: "user", content: "Hello")])
+        engine.onToken = { _ in }
+        worker.send(.regenerateTapped)
+        guard case .idle(let again) = settle(worker) else { return XCTFail("\(worker.state)") }
+        XCTAssertEqual(again.messages.last?.content, "Hello")
+    }
+
     func testAFullChatIsRefusedWithItsSentence() throws {
         let worker = try worker(EchoEngine())
         worker.send(.packageOpened(id))

@@ -44,13 +44,13 @@ final class AppModel {
             library: installed, chats: folders.chats, factory: engines.make, settings: settings,
             onState: { state in
                 log.add(state)
-                UIApplication.shared.isIdleTimerDisabled = state.isBusy
                 if !state.isBusy { background.end() }
             },
             onNotice: { library.show($0) })
         measures = MeasureModel(factory: engines.make, chat: chat, device: device, log: log)
         progress.chat = chat
         log.listenToRuntime()
+        followWork()
     }
 
     /// The app over its folders on this device.
@@ -94,6 +94,16 @@ final class AppModel {
             MainActor.assumeIsolated { if let self { body(self) } }
         }
         observers.append(observer)
+    }
+
+    /// Keeps the screen on while something works; iOS would put the app to sleep with it.
+    private func followWork() {
+        let isBusy = withObservationTracking {
+            chat.state.isBusy || library.isWorking || measures.isRunning
+        } onChange: { [weak self] in
+            onMain { [weak self] in self?.followWork() }
+        }
+        UIApplication.shared.isIdleTimerDisabled = isBusy
     }
 
     private func memoryIsLow() {

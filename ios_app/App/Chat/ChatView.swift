@@ -121,7 +121,7 @@ struct LoadingView: View {
                 Text("Core ML prepares part \(number) of \(count)…")
                 if isFirst {
                     Text(
-                        "The first time this takes minutes: iOS compiles the model for this device and keeps the result."
+                        "The first time this takes minutes. iOS compiles the model for this device and keeps it."
                     )
                     .font(.footnote)
                     .foregroundStyle(.secondary)

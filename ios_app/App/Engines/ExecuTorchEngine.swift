@@ -1,7 +1,7 @@
 // XNNPACK packages on the CPU.
 //
-// Tokens are made by our own reader of tokenizer.json and run through `Module`, one `forward` a chunk or token, so that a
-// reply's bytes are ours and no character is lost that two tokens share. ExecuTorch's TextRunner makes an NSString of
+// Tokens are made by our own reader of tokenizer.json and run through `Module`, one `forward` a chunk or token, so that
+// a reply's bytes are ours and no character is lost that two tokens share. ExecuTorch's TextRunner makes an NSString of
 // each piece and loses such characters; it is left to tokenizers that only it reads (sentencepiece), whose pieces are
 // whole characters but for byte tokens.
 import PocketCore

@@ -36,7 +36,9 @@ final class ExecuTorchModule: ModuleLike {
         let values: [ValueConvertible] = try inputs.map { input in
             AnyTensor(bytesNoCopy: try address(of: input), shape: input.shape, dataType: dataType(input.type))
         }
-        let outputs = try withExtendedLifetime(inputs) { try translated { try module.execute(method, values) } }
+        let outputs: [Value] = try withExtendedLifetime(inputs) {
+            try translated { try module.execute(method, values) }
+        }
         return try outputs.map(buffer)
     }
 

@@ -51,7 +51,8 @@ struct Work: Identifiable {
         }
     }
 
-    /// Whether the same may be tried again. A downloaded file whose installation was refused waits in the shared folder.
+    /// Whether the same may be tried again. A downloaded file whose installation was refused waits in the shared
+    /// folder.
     var canResume: Bool {
         switch (origin, step) {
         case (_, .downloading(.paused)): true
@@ -91,6 +92,9 @@ final class LibraryModel {
     }
 
     var isEmpty: Bool { packages.isEmpty && waiting.isEmpty && work.isEmpty }
+
+    /// Whether something is being downloaded or installed.
+    var isWorking: Bool { work.contains { !$0.isOver && !$0.canResume } }
 
     func package(_ id: PackageId) -> InstalledPackage? {
         packages.first { $0.id == id }

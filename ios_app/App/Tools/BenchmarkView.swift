@@ -16,9 +16,7 @@ struct BenchmarkView: View {
                     ProgressView(value: Double(done), total: Double(max(total, 1))) { Text("Run \(done) of \(total)") }
                 case .ended(let report, let note):
                     if !note.isEmpty { Notice(text: note, image: "info.circle") }
-                    ShareLink(item: model.document(report)) {
-                        Label("Share figures as JSON", systemImage: "square.and.arrow.up")
-                    }
+                    ExportLink { try model.export(report) }
                 case .failed(let refusal): Notice(text: refusal.text, image: "exclamationmark.triangle")
                 }
                 if isRunning {
@@ -44,6 +42,24 @@ struct BenchmarkView: View {
         case .loading, .running: true
         case nil, .ended, .failed: false
         }
+    }
+}
+
+/// Writes the file when it appears, then offers it.
+private struct ExportLink: View {
+    let export: @MainActor () throws -> URL
+    @State private var file: Result<URL, any Error>?
+
+    var body: some View {
+        VStack {
+            switch file {
+            case nil: ProgressView()
+            case .success(let url):
+                ShareLink(item: url) { Label("Share figures as JSON", systemImage: "square.and.arrow.up") }
+            case .failure(let error): Notice(text: Refusal(error).text, image: "exclamationmark.triangle")
+            }
+        }
+        .task { file = Result { try export() } }
     }
 }
 

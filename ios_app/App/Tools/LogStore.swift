@@ -1,5 +1,4 @@
 // The newest lines of what the app did, to be read and shared from the phone.
-import ExecuTorch
 import Foundation
 import Observation
 import PocketCore
@@ -14,8 +13,8 @@ final class LogStore {
 
     static let capacity = 1000
     private(set) var lines: [Line] = []
-    private var nextId = 0
-    private var sink: RuntimeLogSink?
+    @ObservationIgnored private var nextId = 0
+    @ObservationIgnored private var runtime: RuntimeLog?
 
     func add(_ text: String) {
         lines.append(Line(id: nextId, time: Date(), text: text))
@@ -37,30 +36,15 @@ final class LogStore {
         }
     }
 
-    /// Takes the runtime's own lines too. Release builds of ExecuTorch write none; `executorch_debug` does.
+    /// Takes the runtime's own lines too.
     func listenToRuntime() {
-        guard sink == nil else { return }
-        let sink = RuntimeLogSink { [weak self] text in
-            DispatchQueue.main.async { MainActor.assumeIsolated { self?.add(text) } }
+        guard runtime == nil else { return }
+        runtime = RuntimeLog { [weak self] text in
+            onMain { [weak self] in self?.add(text) }
         }
-        Log.shared.add(sink: sink)
-        self.sink = sink
     }
 
     var text: String {
         lines.map { "\($0.time.formatted(.iso8601)) \($0.text)" }.joined(separator: "\n")
-    }
-}
-
-/// Called by the runtime on any of its threads.
-private final class RuntimeLogSink: NSObject, LogSink, Sendable {
-    private let onLine: @Sendable (String) -> Void
-
-    init(onLine: @escaping @Sendable (String) -> Void) {
-        self.onLine = onLine
-    }
-
-    func log(level: LogLevel, timestamp: TimeInterval, filename: String, line: UInt, message: String) {
-        onLine("ExecuTorch: \(message) (\((filename as NSString).lastPathComponent):\(line))")
     }
 }

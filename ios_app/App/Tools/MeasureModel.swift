@@ -58,15 +58,30 @@ final class MeasureModel {
         flag.set()
     }
 
-    /// The figures as JSON, with what they were measured on.
-    func document(_ report: BenchmarkReport) -> String {
+    /// Writes the figures as JSON, with what they were measured on, to a file that can be shared.
+    func export(_ report: BenchmarkReport) throws -> URL {
         let about = BenchmarkAbout(
             appName: "PocketLM",
             appVersion: Bundle.main.object(forInfoDictionaryKey: "CFBundleShortVersionString") as? String ?? "",
             deviceModel: device.model, system: device.system,
             memoryBytes: Int64(ProcessInfo.processInfo.physicalMemory), threads: nil,
             runtime: "executorch \(AppModel.runtime)")
-        return Json.write(report.toJson(about))
+        let name = "benchmark-\(report.package.name)-\(report.package.manifest.target).json"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent(name)
+        try Data(Json.write(report.toJson(about)).utf8).write(to: file, options: .atomic)
+        return file
+    }
+
+    /// Whether a measurement runs or is about to.
+    var isRunning: Bool {
+        switch selfTest?.state {
+        case .loading, .running: return true
+        case nil, .passed, .unsure, .failed, .stopped: break
+        }
+        switch benchmark?.state {
+        case .loading, .running: return true
+        case nil, .ended, .failed: return false
+        }
     }
 
     private func renewed() -> StopFlag {

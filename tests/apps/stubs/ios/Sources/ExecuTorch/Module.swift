@@ -39,6 +39,13 @@ public final class Module {
         try opened().execute(method, inputs.map { $0.asValue() })
     }
 
+    /// Source: pytorch/executorch extension/apple/ExecuTorch/Exported/ExecuTorch+Module.swift (execute(_:_:) -> Output)
+    public func execute<Output: ValueSequenceConstructible>(
+        _ method: String, _ inputs: [ValueConvertible]
+    ) throws -> Output {
+        try Output.from(opened().execute(method, inputs.map { $0.asValue() }))
+    }
+
     private func opened() throws -> any StubProgram {
         if let program { return program }
         guard let open = StubPrograms.open else { throw stubError(code: 32) }
@@ -56,6 +63,7 @@ public protocol StubProgram {
 
 /// No part of ExecuTorch: how a Linux test gives programs to `Module` and `TextRunner`.
 public enum StubPrograms {
+    /// No part of ExecuTorch.
     nonisolated(unsafe) public static var open: ((String) throws -> any StubProgram)?
 }
 

@@ -131,6 +131,16 @@ public protocol ValueConvertible {
     func asValue() -> Value
 }
 
+/// Source: pytorch/executorch extension/apple/ExecuTorch/Exported/ExecuTorch+Value.swift (ValueSequenceConstructible)
+public protocol ValueSequenceConstructible {
+    static func from(_ values: [Value]) throws -> Self
+}
+
+extension Array: ValueSequenceConstructible where Element == Value {
+    /// Source: pytorch/executorch extension/apple/ExecuTorch/Exported/ExecuTorch+Value.swift (Array.from)
+    public static func from(_ values: [Value]) throws -> [Value] { values }
+}
+
 extension Value: ValueConvertible {
     /// Source: pytorch/executorch extension/apple/ExecuTorch/Exported/ExecuTorch+Value.swift (Value.asValue)
     public func asValue() -> Value { self }

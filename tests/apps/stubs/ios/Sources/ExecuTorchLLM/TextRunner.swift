@@ -72,5 +72,6 @@ public protocol StubTextProgram {
 
 /// No part of ExecuTorch: how a Linux test gives programs to `TextRunner`.
 public enum StubTextPrograms {
+    /// No part of ExecuTorch.
     nonisolated(unsafe) public static var open: ((String) throws -> any StubTextProgram)?
 }

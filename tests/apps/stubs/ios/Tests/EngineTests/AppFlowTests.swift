@@ -137,6 +137,7 @@ private final class AppFlow {
         }
         guard case .ended(let report, let note) = app.measures.benchmark(of: id) else { return }
         XCTAssertTrue(note.hasPrefix("The benchmark was stopped after"))
-        XCTAssertTrue(app.measures.document(report).contains("\"schema_version\""))
+        let document = try String(contentsOf: app.measures.export(report), encoding: .utf8)
+        XCTAssertTrue(document.contains("\"schema_version\""))
     }
 }

@@ -141,7 +141,8 @@ public final class ChatWorker: @unchecked Sendable {
             let session = try seat.session(system: order.settings.system)
             seat.engine?.temperature = order.settings.temperature
             var batch = TextBatch()
-            try stream(session, order.settings.budget, { self.seat.isCancelled(order.turn) }) { text in
+            let isCancelled = { self.seat.isCancelled(order.turn) }
+            try stream(session, order.settings.budget, isCancelled) { text in
                 if let ready = batch.add(text) { self.say(.textArrived(ready), epoch) }
             }
             if let rest = batch.rest() { say(.textArrived(rest), epoch) }

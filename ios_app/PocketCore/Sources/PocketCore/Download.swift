@@ -75,6 +75,13 @@ public final class Download {
         return last
     }
 
+    /// A name for the file of a URL: its last part where that is plain, for sentences that name the file.
+    public static func fileName(_ url: String) -> String {
+        let last = url.prefix { $0 != "?" && $0 != "#" }.split(separator: "/").last.map(String.init) ?? ""
+        let isPlain = TextRule.path.holds(Array(last.utf8)) && last.utf8.count <= 100
+        return isPlain && last.lowercased().hasSuffix(".zip") ? last : "package.zip"
+    }
+
     /// Bytes of an earlier run of this URL.
     public func received(_ url: String) -> Int64 { Partial(folder: folder, url: url).count }
 
@@ -92,7 +99,7 @@ public final class Download {
             let name = String(Sha256.hex(Array(url.utf8)).prefix(16))
             file = folder.appendingPathComponent("\(name).download")
             validatorFile = folder.appendingPathComponent("\(name).validator")
-            place = folder.appendingPathComponent("\(name).zip")
+            place = folder.appendingPathComponent(Download.fileName(url))
         }
 
         var count: Int64 { Files.size(file) ?? 0 }

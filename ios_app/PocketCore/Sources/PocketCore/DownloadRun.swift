@@ -2,6 +2,9 @@
 import Foundation
 
 final class DownloadRun {
+    /// Bytes between two states that are told.
+    private static let step: Int64 = 1 << 18
+
     private let url: URL
     private let host: String
     private let partial: Download.Partial
@@ -119,6 +122,7 @@ final class DownloadRun {
         defer { try? output.close() }
         var done = Int64(try output.seekToEnd())
         var head = Files.read(partial.file, most: 2) ?? []
+        var shown = done
         onState(.receiving(done: done, total: total))
         while true {
             let block: Data?
@@ -135,7 +139,10 @@ final class DownloadRun {
             if let total, done > total {
                 return discarded(Refusal(.downloadTooLong, ["host": host, "wanted": String(total)]))
             }
-            onState(.receiving(done: done, total: total))
+            if done - shown >= Self.step || done == total {
+                shown = done
+                onState(.receiving(done: done, total: total))
+            }
             if isCancelled() { return .paused(done: done) }
         }
         return total == nil || done == total ? try finished() : nil

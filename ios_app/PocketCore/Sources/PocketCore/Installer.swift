@@ -102,7 +102,7 @@ public final class Installer: Sendable {
     private func run(
         _ source: PackageSource, _ isCancelled: () -> Bool, _ onState: (InstallState) -> Void
     ) throws -> InstalledPackage {
-        let opened = try OpenedSource.open(source)
+        let opened = try source.open()
         let content = try opened.manifest()
         let manifest = try Self.read(content)
         try opened.checkSizes(manifest)

@@ -2,41 +2,41 @@
 import Foundation
 
 /// What the installer needs of a source. Failures are `PocketError`s with their key.
-class OpenedSource {
-    let name: String
-
-    init(name: String) {
-        self.name = name
-    }
-
-    static func open(_ source: PackageSource) throws -> OpenedSource {
-        switch source {
-        case .zip(let file): return try ZipSource(file)
-        case .folder(let folder, let isMovable): return FolderSource(folder, isMovable: isMovable)
-        }
-    }
-
+protocol OpenedSource: AnyObject {
+    /// What sentences call it.
+    var name: String { get }
     /// Whether `copy` moves files, which takes no space.
-    var isMoving: Bool { false }
+    var isMoving: Bool { get }
 
     /// The manifest's bytes.
-    func manifest() throws -> [UInt8] { [] }
+    func manifest() throws -> [UInt8]
 
     /// Bytes of a file; nil where it is missing.
-    func size(_ path: String) -> Int64? { nil }
+    func size(_ path: String) -> Int64?
 
     /// Refuses a source that would grow suspiciously.
-    func checkExpansion(_ manifest: Manifest) throws {}
+    func checkExpansion(_ manifest: Manifest) throws
 
     /// Puts a file at a place; nothing is there before.
     ///
     /// - Parameter onBytes: told how many bytes each step has written; what it throws ends the work.
-    func copy(_ file: Manifest.File, to place: URL, onBytes: (Int) throws -> Void) throws {}
+    func copy(_ file: Manifest.File, to place: URL, onBytes: (Int) throws -> Void) throws
 
     /// After the installation.
-    func finish() {}
+    func finish()
+}
 
-    final func checkSizes(_ manifest: Manifest) throws {
+extension PackageSource {
+    func open() throws -> any OpenedSource {
+        switch self {
+        case .zip(let file): return try ZipSource(file)
+        case .folder(let folder, let isMovable): return FolderSource(folder, isMovable: isMovable)
+        }
+    }
+}
+
+extension OpenedSource {
+    func checkSizes(_ manifest: Manifest) throws {
         for file in manifest.files {
             guard let found = size(file.path) else { throw PocketError(Refusal(.fileMissing, ["file": file.path])) }
             if found != Int64(file.bytes) {
@@ -47,16 +47,18 @@ class OpenedSource {
         }
     }
 
-    final func unreadable(_ error: any Error) -> PocketError {
+    func unreadable(_ error: any Error) -> PocketError {
         PocketError(Refusal(.sourceUnreadable, ["name": name, "reason": error.localizedDescription]))
     }
 }
 
 private final class ZipSource: OpenedSource {
     private let zip: ZipReader
+    let name: String
+    let isMoving = false
 
     init(_ file: URL) throws {
-        let name = file.lastPathComponent
+        name = file.lastPathComponent
         guard let head = Files.read(file, most: 8) else {
             throw PocketError(
                 Refusal(.sourceUnreadable, ["name": name, "reason": "it is missing, or may not be opened"]))
@@ -70,12 +72,11 @@ private final class ZipSource: OpenedSource {
         } catch is ZipDamage {
             throw PocketError(Refusal(.zipDamaged, ["name": name]))
         }
-        super.init(name: name)
     }
 
     private func damaged() -> PocketError { PocketError(Refusal(.zipDamaged, ["name": name])) }
 
-    override func manifest() throws -> [UInt8] {
+    func manifest() throws -> [UInt8] {
         guard let entry = zip.entry(Manifest.fileName) else {
             let inner = zip.entries.map(\.name).filter {
                 $0.hasSuffix("/" + Manifest.fileName) && $0.split(separator: "/").count == 2
@@ -99,11 +100,11 @@ private final class ZipSource: OpenedSource {
         return content
     }
 
-    override func size(_ path: String) -> Int64? {
+    func size(_ path: String) -> Int64? {
         zip.entry(path).flatMap { $0.isFolder ? nil : $0.size }
     }
 
-    override func checkExpansion(_ manifest: Manifest) throws {
+    func checkExpansion(_ manifest: Manifest) throws {
         let total = Int64(Whole.sum(manifest.files.map(\.bytes)))
         if total / ZipReader.maxExpansion >= zip.size, total > ZipReader.maxExpansion * zip.size {
             throw PocketError(
@@ -111,7 +112,7 @@ private final class ZipSource: OpenedSource {
         }
     }
 
-    override func copy(_ file: Manifest.File, to place: URL, onBytes: (Int) throws -> Void) throws {
+    func copy(_ file: Manifest.File, to place: URL, onBytes: (Int) throws -> Void) throws {
         guard let entry = zip.entry(file.path) else { throw damaged() }
         try Data().write(to: place)
         let output = try FileHandle(forWritingTo: place)
@@ -126,21 +127,25 @@ private final class ZipSource: OpenedSource {
         }
         try output.synchronize()
     }
+
+    func finish() {}
 }
 
 private final class FolderSource: OpenedSource {
     private let folder: URL
-    private let isMovable: Bool
+    let name: String
+    let isMoving: Bool
 
     init(_ folder: URL, isMovable: Bool) {
         self.folder = folder
-        self.isMovable = isMovable
-        super.init(name: folder.lastPathComponent)
+        name = folder.lastPathComponent
+        isMoving = isMovable
     }
 
-    override var isMoving: Bool { isMovable }
+    /// A folder does not grow.
+    func checkExpansion(_ manifest: Manifest) {}
 
-    override func manifest() throws -> [UInt8] {
+    func manifest() throws -> [UInt8] {
         let file = folder.appendingPathComponent(Manifest.fileName)
         guard Files.size(file) != nil else { throw PocketError(Refusal(.notAPackageFolder, ["name": name])) }
         guard let content = Files.read(file, most: Manifest.maxBytes + 1) else {
@@ -149,11 +154,11 @@ private final class FolderSource: OpenedSource {
         return content
     }
 
-    override func size(_ path: String) -> Int64? { Files.size(folder.appendingPathComponent(path)) }
+    func size(_ path: String) -> Int64? { Files.size(folder.appendingPathComponent(path)) }
 
-    override func copy(_ file: Manifest.File, to place: URL, onBytes: (Int) throws -> Void) throws {
+    func copy(_ file: Manifest.File, to place: URL, onBytes: (Int) throws -> Void) throws {
         let from = folder.appendingPathComponent(file.path)
-        if isMovable, (try? Files.rename(from, to: place)) != nil {
+        if isMoving, (try? Files.rename(from, to: place)) != nil {
             try onBytes(file.bytes)
             return
         }
@@ -175,8 +180,8 @@ private final class FolderSource: OpenedSource {
     }
 
     /// What was moved leaves an empty shell behind.
-    override func finish() {
-        guard isMovable else { return }
+    func finish() {
+        guard isMoving else { return }
         try? FileManager.default.removeItem(at: folder.appendingPathComponent(Manifest.fileName))
         if Files.paths(below: folder).isEmpty { try? FileManager.default.removeItem(at: folder) }
     }

@@ -37,7 +37,7 @@ struct Staging {
     /// Copies what is missing; what does not belong here goes.
     ///
     /// - Throws: `PocketError`: stopped by the user, or the source is damaged; what the file system says.
-    func fill(from source: OpenedSource, _ isCancelled: () -> Bool, _ onState: (InstallState) -> Void) throws {
+    func fill(from source: any OpenedSource, _ isCancelled: () -> Bool, _ onState: (InstallState) -> Void) throws {
         var done: Int64 = 0
         func report(_ count: Int) throws {
             if isCancelled() { throw PocketError(Refusal(.installStopped)) }

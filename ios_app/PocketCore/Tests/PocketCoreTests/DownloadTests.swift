@@ -78,6 +78,15 @@ final class DownloadTests: XCTestCase {
         }
     }
 
+    func testAFileIsNamedByItsAddress() {
+        let names = [
+            "https://example.org/a/nano.zip": "nano.zip", "https://example.org/nano.zip?x=1#y": "nano.zip",
+            "https://example.org/": "package.zip", "https://example.org/..zip": "package.zip",
+            "https://example.org/n%20o.zip": "package.zip", "https://example.org/download": "package.zip",
+        ]
+        for (url, name) in names { XCTAssertEqual(Download.fileName(url), name, url) }
+    }
+
     private func check(
         _ last: DownloadState, _ expected: JsonValue, _ partial: Download.Partial, _ requests: [JsonValue]
     ) throws {

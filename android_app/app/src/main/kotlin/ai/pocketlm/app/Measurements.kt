@@ -31,36 +31,43 @@ class Measurements(
         private set
     var benchmark: BenchmarkState? by mutableStateOf(null)
         private set
-    private var isStopped = AtomicBoolean() // of the newest measurement; each has its own
+
+    /** Whether the newest measurement is stopped; older ones report nothing more. */
+    private var newest = AtomicBoolean()
 
     fun startSelfTest(installed: InstalledPackage) {
         selfTest = SelfTestState.Loading
         start { stopped ->
-            SelfTest(engines).run(installed, stopped::get) { state -> post { if (!stopped.get()) selfTest = state } }
+            SelfTest(engines).run(installed, stopped::get) { state ->
+                post { if (stopped === newest) selfTest = state }
+            }
         }
     }
 
     fun startBenchmark(installed: InstalledPackage) {
         benchmark = BenchmarkState.Loading
         start { stopped ->
-            Benchmark(engines, probe).run(installed, stopped::get) { state -> post { benchmark = state } }
+            Benchmark(engines, probe).run(installed, stopped::get) { state ->
+                post { if (stopped === newest) benchmark = state }
+            }
         }
     }
 
     /** Forgets the figures of another package. */
     fun clear() {
         stop()
+        newest = AtomicBoolean()
         selfTest = null
         benchmark = null
     }
 
     /** Ends what runs soon. A benchmark keeps the figures that it has. */
-    fun stop() = isStopped.set(true)
+    fun stop() = newest.set(true)
 
     private fun start(work: (AtomicBoolean) -> Unit) {
         stop()
         val stopped = AtomicBoolean()
-        isStopped = stopped
+        newest = stopped
         worker.execute { work(stopped) }
     }
 }

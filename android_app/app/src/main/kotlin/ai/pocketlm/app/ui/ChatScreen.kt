@@ -92,6 +92,7 @@ private fun Conversation(state: ChatState, beginning: String, onEvent: (ChatEven
     val items = itemsOf(state).asReversed() // the newest lies at the bottom and stays there while it grows
     val list = rememberLazyListState()
     LaunchedEffect(items.size) { list.scrollToItem(0) }
+    if (state is ChatState.Empty) Waiting(stringResource(R.string.no_chat), isBusy = false)
     if (state is ChatState.Loading) Waiting(stringResource(R.string.loading_model))
     if (items.isEmpty() && state is ChatState.Idle) Waiting(beginning, isBusy = false)
     LazyColumn(

@@ -18,8 +18,8 @@ fail() {
 }
 
 setup() {
-  test -e "$cache/.ready" && return
   test "$(id -u)" = 0 || fail "the Swift chroot is made and entered as root; run it as root on Debian"
+  test -e "$cache/.ready" && return
   mkdir -p "$cache"
   exec 9>"$cache.lock"
   flock 9 # two callers at once: the second one waits and finds it ready

@@ -49,7 +49,7 @@ public final class Benchmark {
             engine.temperature = 0
             last = try run(engine, package, isCancelled, onState)
         } catch {
-            last = .failed(Refusal(error))
+            last = .failed(Refusal(error, otherwise: .engineFailed))
         }
         onState(last)
         return last

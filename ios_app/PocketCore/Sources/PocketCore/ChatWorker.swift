@@ -129,7 +129,7 @@ public final class ChatWorker: @unchecked Sendable {
             say(.loaded(id, messages: history(id), settings: settings(id)), epoch)
         } catch {
             seat.leave()
-            say(.loadFailed(id, Refusal(error)), epoch)
+            say(.loadFailed(id, Refusal(error, otherwise: .engineFailed)), epoch)
         }
     }
 
@@ -153,7 +153,8 @@ public final class ChatWorker: @unchecked Sendable {
                     messages: session.messages, reply: reply, mark: try session.mark(),
                     statistics: reply.newTokens > 0 ? seat.statistics(reply) : nil), epoch)
         } catch {
-            say(.replyFailed(messages: seat.session?.messages ?? [], refusal: Refusal(error)), epoch)
+            let refusal = Refusal(error, otherwise: .engineFailed)
+            say(.replyFailed(messages: seat.session?.messages ?? [], refusal: refusal), epoch)
         }
     }
 
@@ -171,7 +172,7 @@ public final class ChatWorker: @unchecked Sendable {
             let note = Sentences.asSentence(kept.note)
             say(.restored(messages: session.messages, mark: try session.mark(), note: note), epoch)
         } catch {
-            say(.replyFailed(messages: messages, refusal: Refusal(error)), epoch)
+            say(.replyFailed(messages: messages, refusal: Refusal(error, otherwise: .engineFailed)), epoch)
         }
     }
 
@@ -189,7 +190,7 @@ public final class ChatWorker: @unchecked Sendable {
         } catch {
             let aside = "\(id.short).damaged.json"
             try? Files.rename(file, to: historyFolder.appendingPathComponent(aside))
-            let reason = (error as? PocketError)?.text ?? error.localizedDescription
+            let reason = (error as? PocketError)?.text ?? Refusal.reason(error.localizedDescription)
             onNotice(Refusal(.historyDamaged, ["reason": reason, "file": aside]))
             return []
         }

@@ -1,5 +1,4 @@
 // What the runtime's error codes mean, as a sentence with a next step.
-import Foundation
 
 public enum EngineError {
     /// ExecuTorch 1.5.1, runtime/core/error.h.
@@ -17,8 +16,6 @@ public enum EngineError {
         if let code = failure.code, code != 0 {
             return Refusal(keys[code] ?? .engineUnknown, ["code": String(code)])
         }
-        var reason = failure.detail.trimmingCharacters(in: .whitespacesAndNewlines)
-        while reason.hasSuffix(".") { reason.removeLast() }
-        return Refusal(.engineFailed, ["reason": reason.isEmpty ? "no reason was given" : reason])
+        return Refusal(.engineFailed, ["reason": Refusal.reason(failure.detail)])
     }
 }

@@ -46,7 +46,9 @@ public struct PocketError: LocalizedError, Equatable, Sendable {
 
 extension Refusal {
     /// Whatever went wrong, as the screen shows it.
-    public init(_ error: any Error) {
+    ///
+    /// - Parameter otherwise: the sentence of an error that is not our own: it has the place {reason}.
+    public init(_ error: any Error, otherwise: SentenceKey = .storageFailed) {
         switch error {
         case let error as PocketError where error.key == nil:
             self.init(key: nil, text: Sentences.asSentence(error.text))
@@ -55,7 +57,14 @@ extension Refusal {
         case let error as RunnerFailure:
             self = EngineError.refusal(error)
         default:
-            self.init(.storageFailed, ["reason": error.localizedDescription])
+            self.init(otherwise, ["reason": Self.reason(error.localizedDescription)])
         }
+    }
+
+    /// Another's words in the middle of a sentence: without the stop at their end.
+    static func reason(_ words: String) -> String {
+        var reason = words.trimmingCharacters(in: .whitespacesAndNewlines)
+        while reason.hasSuffix(".") { reason.removeLast() }
+        return reason.isEmpty ? "no reason was given" : reason
     }
 }

@@ -87,10 +87,8 @@ public final class Installer: Sendable {
         let last: InstallState
         do {
             last = .installed(try run(source, isCancelled, onState))
-        } catch let error as PocketError {
-            last = .refused(Refusal(error))
         } catch {
-            last = .refused(Refusal(.storageFailed, ["reason": error.localizedDescription]))
+            last = .refused(Refusal(error))
         }
         onState(last)
         return last

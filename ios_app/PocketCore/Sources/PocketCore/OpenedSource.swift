@@ -48,7 +48,7 @@ extension OpenedSource {
     }
 
     func unreadable(_ error: any Error) -> PocketError {
-        PocketError(Refusal(.sourceUnreadable, ["name": name, "reason": error.localizedDescription]))
+        PocketError(Refusal(.sourceUnreadable, ["name": name, "reason": Refusal.reason(error.localizedDescription)]))
     }
 }
 

@@ -42,7 +42,7 @@ public final class SelfTest {
             engine.temperature = 0
             last = try run(engine, package.manifest, isCancelled, onState)
         } catch {
-            let refusal = Refusal(error)
+            let refusal = Refusal(error, otherwise: .engineFailed)
             last = .failed(refusal.key, refusal.text)
         }
         onState(last)

@@ -88,6 +88,9 @@ final class EngineTests: XCTestCase {
         XCTAssertEqual(refusal.key, .engineMemory)
         XCTAssertTrue(refusal.text.contains("error 33"))
         XCTAssertEqual(Refusal(PocketError("the chat is full")).text, "The chat is full.")
+        let other = NSError(domain: "x", code: 1, userInfo: [NSLocalizedDescriptionKey: "It broke."])
+        XCTAssertEqual(
+            Refusal(other, otherwise: .engineFailed).text, "The runtime failed: It broke. Load the package again.")
     }
 
     func testATokenizerThatIsNotKnownIsRefused() {

@@ -160,21 +160,16 @@ device_tests() {
     "$project/app/src/androidTest/kotlin" "$plugin"
 }
 
-# Tests of what needs no Android run on this machine's Java, with the classes compiled above.
+# Tests of what needs no Android: compiled against android.jar, as Gradle does it, and run on this machine's Java.
 tests() {
-  local module classpath=$stdlib:$coroutines:$annotations:$junit:$build/core:$build/engine:$build/app:$android_jar
-  local classes=()
+  local module classes=() run=$stdlib:$coroutines:$annotations:$junit:$build/core:$build/engine:$build/app
   for module in engine app; do
-    local sources=$project/$module/src/test/kotlin out=$build/$module-test files=()
-    rm -rf "$out"
-    mkdir -p "$out"
-    mapfile -t files < <(find "$sources" -name '*.kt' | LC_ALL=C sort)
-    JAVA_OPTS="-Xmx1g" bash "$kotlin/compiler/bin/kotlinc" "${flags[@]}" "-Xfriend-paths=$build/$module" \
-      -classpath "$classpath" -d "$out" "${files[@]}"
+    local sources=$project/$module/src/test/kotlin
+    compile "$build/$module-test" "$android_jar:$run" "$sources" "-Xfriend-paths=$build/$module"
     mapfile -t -O "${#classes[@]}" classes < <(cd "$sources" && find . -name '*Test.kt' | LC_ALL=C sort |
       sed -e 's|^\./||' -e 's|\.kt$||' -e 's|/|.|g')
   done
-  java -Xmx512m -Dfile.encoding=UTF-8 -classpath "$build/engine-test:$build/app-test:$classpath" \
+  java -Xmx512m -Dfile.encoding=UTF-8 -classpath "$build/engine-test:$build/app-test:$run:$android_jar" \
     org.junit.runner.JUnitCore "${classes[@]}"
 }
 

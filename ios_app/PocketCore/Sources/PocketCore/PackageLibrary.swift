@@ -62,7 +62,8 @@ public final class PackageLibrary: Sendable {
             try FileManager.default.removeItem(at: package.folder)
             return nil
         } catch {
-            return Refusal(.removalFailed, ["name": package.name, "reason": Refusal.reason(error.localizedDescription)])
+            let reason = Refusal.reason(error.localizedDescription)
+            return Refusal(.removalFailed, ["name": package.name, "reason": reason])
         }
     }
 

@@ -33,19 +33,17 @@ final class AppModel {
         let marks = CompiledMarks(
             defaults: defaults, system: ProcessInfo.processInfo.operatingSystemVersionString)
         let engines = PhoneEngines(marks: marks, onProgress: progress.show)
-        let background = background
 
         self.device = device
         self.log = log
         self.settings = settings
-        let library = LibraryModel(folders: folders, library: installed, importer: importer, device: device, log: log)
+        let library = LibraryModel(
+            folders: folders, library: installed, importer: importer, pending: PendingDownloads(defaults: defaults),
+            device: device, log: log)
         self.library = library
         chat = ChatModel(
             library: installed, chats: folders.chats, factory: engines.make, settings: settings,
-            onState: { state in
-                log.add(state)
-                if !state.isBusy { background.end() }
-            },
+            onState: { log.add($0) },
             onNotice: { library.show($0) })
         measures = MeasureModel(factory: engines.make, chat: chat, device: device, log: log)
         progress.chat = chat
@@ -70,14 +68,29 @@ final class AppModel {
     func phaseChanged(to phase: ScenePhase) {
         switch phase {
         case .background:
-            if chat.state.isBusy { background.begin() }
+            background.begin()
             chat.send(.wentToBackground)
             measures.stop()
+            chat.execute { [weak self] in  // after the chat was saved
+                onMain { [weak self] in self?.saved() }
+            }
         case .active:
+            background.end()
             chat.send(.cameToForeground)
             library.refresh()
         case .inactive: break
         }
+    }
+
+    /// A download or installation may use what is left of the seconds.
+    private func saved() {
+        if !library.isWorking { background.end() }
+    }
+
+    /// Shows a package's chat; what is being measured makes room for it.
+    func openChat(_ id: PackageId) {
+        measures.stop()
+        chat.open(id)
     }
 
     /// Listens until the app ends.
@@ -125,7 +138,7 @@ private final class ProgressTarget: @unchecked Sendable {  // `chat` is set and 
     @MainActor weak var chat: ChatModel?
 
     func show(_ progress: LoadProgress) {
-        DispatchQueue.main.async { MainActor.assumeIsolated { self.chat?.show(progress) } }
+        onMain { self.chat?.show(progress) }
     }
 }
 

@@ -1,4 +1,4 @@
-"""The iOS app compiled and run on Linux: its own code over stub modules of Apple's, ExecuTorch's calls over processes."""
+"""The iOS app compiled and run on Linux: its code over stubs of Apple's modules, ExecuTorch's calls over processes."""
 
 import json
 import os
@@ -57,7 +57,7 @@ class Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     is_over = threading.Event()
 
-    def do_GET(self) -> None:  # noqa: N802  named by the standard library
+    def do_GET(self) -> None:
         asked = [self.headers[name] for name in ("Range", "If-Range", "Accept-Encoding")]
         known = {"/file": bytes(i % 251 for i in range(251)) * 159363, "/echo": " ".join(map(str, asked)).encode()}
         body = known.get(self.path, b"")[:40_000_000]

@@ -20,7 +20,7 @@ struct ChatView: View {
                     model.change($0, of: package.id)
                 }
             }
-            .task(id: package.id) { model.open(package.id) }
+            .task(id: package.id) { app.openChat(package.id) }
     }
 
     @ViewBuilder private var content: some View {
@@ -106,7 +106,16 @@ private struct ChatList: View {
     }
 }
 
-struct LoadingView: View {
+private struct LoadingView: View {
+    let progress: LoadProgress
+
+    var body: some View {
+        LoadingLines(progress: progress).padding(32).frame(maxWidth: 480, maxHeight: .infinity)
+    }
+}
+
+/// How far the loading is, with the notice of Core ML's first time.
+struct LoadingLines: View {
     let progress: LoadProgress
 
     var body: some View {
@@ -129,8 +138,6 @@ struct LoadingView: View {
             }
         }
         .multilineTextAlignment(.center)
-        .padding(32)
-        .frame(maxWidth: 480, maxHeight: .infinity)
     }
 }
 

@@ -60,6 +60,16 @@ struct Folders: PackageStore {
         return place
     }
 
+    /// Removes what an installation has left of a package's folder; files that are none of the package's stay.
+    func clear(_ folder: URL, of package: InstalledPackage) {
+        let files = FileManager.default
+        for path in [Manifest.fileName] + package.manifest.files.map(\.path) {
+            try? files.removeItem(at: folder.appendingPathComponent(path))
+        }
+        let rest = files.enumerator(at: folder, includingPropertiesForKeys: nil)?.compactMap { $0 as? URL } ?? []
+        if rest.allSatisfy({ $0.isFolder || $0.lastPathComponent == ".DS_Store" }) { try? files.removeItem(at: folder) }
+    }
+
     /// Packages that lie in the shared folder: zips, and folders with a manifest.
     func waiting() -> [URL] {
         let files = FileManager.default

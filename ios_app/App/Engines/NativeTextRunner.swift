@@ -1,7 +1,8 @@
 // ExecuTorch's own text runner as the core's `TextRunner`: for packages whose tokenizer ours cannot read.
 //
 // It loses a piece that ends inside a character (it makes an NSString of each), gives no statistics, has no call that
-// only prefills, and refuses a text as long as the context. Other packages run over `ExecuTorchModule` and lose nothing.
+// only prefills, and refuses a text as long as the context. Other packages run over `ExecuTorchModule` and lose
+// nothing.
 import ExecuTorchLLM
 import Foundation
 import PocketCore

@@ -52,6 +52,11 @@ struct Importer: Sendable {
         download(StopFlag()).discard(address)
     }
 
+    /// Bytes that were received from an address before.
+    func received(_ address: String) -> Int64 {
+        download(StopFlag()).received(address)
+    }
+
     private func perform(_ origin: Work.Origin, flag: StopFlag, onStep: @escaping @Sendable (Work.Step) -> Void) {
         switch origin {
         case .address(let address):
@@ -66,7 +71,8 @@ struct Importer: Sendable {
         case .waiting(let url):
             let isFolder = url.isFolder
             let end = install(isFolder ? .folder(url, isMovable: true) : .zip(url), flag, onStep)
-            if case .installed = end { try? FileManager.default.removeItem(at: url) }
+            guard case .installed(let package) = end else { return }
+            if isFolder { folders.clear(url, of: package) } else { try? FileManager.default.removeItem(at: url) }
         case .chosen(let url):
             let isOpen = url.startAccessingSecurityScopedResource()
             defer { if isOpen { url.stopAccessingSecurityScopedResource() } }

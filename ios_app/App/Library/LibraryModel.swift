@@ -77,17 +77,26 @@ final class LibraryModel {
     private let folders: Folders
     private let library: PackageLibrary
     private let importer: Importer
+    private let pending: PendingDownloads
     private let device: Device
     private let log: LogStore
-    private var flags: [Work.ID: StopFlag] = [:]
+    @ObservationIgnored private var flags: [Work.ID: StopFlag] = [:]
 
-    init(folders: Folders, library: PackageLibrary, importer: Importer, device: Device, log: LogStore) {
+    init(
+        folders: Folders, library: PackageLibrary, importer: Importer, pending: PendingDownloads, device: Device,
+        log: LogStore
+    ) {
         self.folders = folders
         self.library = library
         self.importer = importer
+        self.pending = pending
         self.device = device
         self.log = log
         library.cleanUp()
+        for address in pending.addresses {
+            let step = Work.Step.downloading(.paused(done: importer.received(address)))
+            work.append(Work(id: UUID(), origin: .address(address), step: step))
+        }
         refresh()
     }
 
@@ -166,13 +175,22 @@ extension LibraryModel {
 
     /// Ends a piece of work and forgets what was received; of one that is over takes the line away.
     func stop(_ work: Work) {
-        flags[work.id]?.set()
         self.work.removeAll { $0.id == work.id }
-        if case .address(let address) = work.origin { importer.forget(address) }
+        if let flag = flags[work.id] { flag.set() } else { forget(work.origin) }
         refresh()
     }
 
+    private func forget(_ origin: Work.Origin) {
+        guard case .address(let address) = origin else { return }
+        pending.remove(address)
+        importer.forget(address)
+    }
+
+    /// What is under way already is not begun again.
     private func begin(_ origin: Work.Origin) {
+        if work.contains(where: { $0.origin == origin && flags[$0.id] != nil }) { return }
+        work.removeAll { $0.origin == origin }
+        if case .address(let address) = origin { pending.add(address) }
         let step: Work.Step = if case .address = origin { .downloading(.waiting) } else { .installing(.checkingSpace) }
         let item = Work(id: UUID(), origin: origin, step: step)
         let flag = StopFlag()
@@ -183,6 +201,8 @@ extension LibraryModel {
         Task {
             for await step in importer.run(origin, flag: flag) { show(step, of: item.id) }
             flags[item.id] = nil
+            let last = work.first { $0.id == item.id }
+            if last == nil || last?.canResume == false { forget(origin) }
             refresh()
         }
     }

@@ -11,7 +11,7 @@ struct BenchmarkView: View {
             Section {
                 switch model.benchmark(of: package.id) {
                 case nil: EmptyView()
-                case .loading: ProgressView { Text("Loading the model…") }
+                case .loading: LoadingLines(progress: model.loading)
                 case .running(let done, let total):
                     ProgressView(value: Double(done), total: Double(max(total, 1))) { Text("Run \(done) of \(total)") }
                 case .ended(let report, let note):

@@ -21,6 +21,9 @@ final class MeasureModel {
         self.log = log
     }
 
+    /// How far the loading of its model is.
+    var loading: LoadProgress { chat.loading }
+
     /// Where the package's self-test stands; nil: it was not run since the app began.
     func selfTest(of id: PackageId) -> SelfTestState? {
         selfTest.flatMap { $0.package == id ? $0.state : nil }

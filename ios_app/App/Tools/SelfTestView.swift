@@ -17,7 +17,7 @@ struct SelfTestView: View {
             Section {
                 switch model.selfTest(of: package.id) {
                 case nil: EmptyView()
-                case .loading: ProgressView { Text("Loading the model…") }
+                case .loading: LoadingLines(progress: model.loading)
                 case .running(let done, let total):
                     ProgressView(value: Double(done), total: Double(max(total, 1))) { Text("Step \(done) of \(total)") }
                 case .passed(_, let text): Notice(text: text, image: "checkmark.seal")

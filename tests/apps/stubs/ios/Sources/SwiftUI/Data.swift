@@ -105,9 +105,9 @@ public struct LocalizedStringKey: Equatable, ExpressibleByStringInterpolation {
 }
 
 /// Source: https://developer.apple.com/documentation/swiftui/color
+// swift-format-ignore: DontRepeatTypeInStaticProperties
 public struct Color: StubView, ShapeStyle {
     /// Source: https://developer.apple.com/documentation/swiftui/color/accentcolor
-    // swift-format-ignore: DontRepeatTypeInStaticProperties
     public static let accentColor = Color()
     /// Source: https://developer.apple.com/documentation/swiftui/color/opacity(_:)
     public func opacity(_ opacity: Double) -> Color { self }

@@ -33,14 +33,14 @@ public struct EmptyView: StubView {
 }
 
 /// Source: https://developer.apple.com/documentation/swiftui/tupleview
+// swift-format-ignore: UseSynthesizedInitializer
 public struct TupleView<T>: StubView {
-    // swift-format-ignore: UseSynthesizedInitializer
     nonisolated init() {}
 }
 
 /// Source: https://developer.apple.com/documentation/swiftui/_conditionalcontent
+// swift-format-ignore: UseSynthesizedInitializer
 public struct _ConditionalContent<TrueContent, FalseContent> {
-    // swift-format-ignore: UseSynthesizedInitializer
     nonisolated init() {}
 }
 

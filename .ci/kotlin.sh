@@ -65,21 +65,27 @@ fetch_junit() {
   rm -rf "$work"
 }
 
+# One at a time: two runs would write the same classes.
 fetch() {
   need_programs
+  mkdir -p "$cache/build"
+  exec 9> "$cache/build/.lock"
+  flock 9
   fetch_compiler
   fetch_junit
 }
 
-# compile OUTPUT CLASSPATH SOURCE_FOLDER [OPTION...]: a folder of classes, made anew when a source or the core is newer.
+# compile OUTPUT CLASSPATH SOURCE_FOLDER [OPTION...]: a folder of classes, made anew when a source is newer.
 compile() {
   local output=$1 classpath=$2 sources=$3
   shift 3
   local stamp=$output.stamp
-  if [ -f "$stamp" ] && [ -z "$(find "$sources" "$0" -newer "$stamp" -print -quit)" ] &&
-    { [ ! -f "$cache/build/core.stamp" ] || [ ! "$cache/build/core.stamp" -nt "$stamp" ]; }; then
-    return
-  fi
+  local inputs=("$sources" "$root/.ci/kotlin.sh")
+  case $output in
+    */e2e) inputs+=("$cache/build/core.stamp") ;;
+    */test) inputs+=("$cache/build/core.stamp" "$cache/build/e2e.stamp") ;;
+  esac
+  [ -f "$stamp" ] && [ -z "$(find "${inputs[@]}" -newer "$stamp" -print -quit)" ] && return
   local fresh=$output.new # beside, so that a program that runs now keeps its classes
   rm -rf "$fresh"
   mkdir -p "$fresh"

@@ -30,7 +30,7 @@ internal interface PackageContents {
     /** Moves a file out of the source; false when that cannot be. */
     fun move(path: String, target: File): Boolean = false
 
-    /** Removes what is left of a source whose files were moved: the manifest, and the folder if nothing else is in it. */
+    /** Removes what is left of a source whose files were moved: the manifest, and its folders where they are empty. */
     fun clear() = Unit
 
     /** Whether a file of the source can be renamed to `target`: the same volume. Tried with an empty file. */

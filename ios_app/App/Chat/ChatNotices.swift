@@ -8,6 +8,7 @@ struct ChatNotices: View {
     let package: InstalledPackage
     let device: Device
     let onReload: @MainActor () -> Void
+    let onAnswer: @MainActor () -> Void
 
     var body: some View {
         VStack(alignment: .leading, spacing: 6) {
@@ -23,6 +24,8 @@ struct ChatNotices: View {
                     Text("Reading the chat again…").font(.footnote)
                 }
                 .accessibilityElement(children: .combine)
+            case .idle(let chat) where chat.messages.last?.role == "user":
+                Button("Answer the last message", action: onAnswer).buttonStyle(.bordered)
             case .empty, .loading, .loadFailed, .idle, .prefilling, .replying, .cancelling:
                 EmptyView()
             }

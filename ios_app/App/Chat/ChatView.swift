@@ -37,6 +37,8 @@ struct ChatView: View {
                 ChatList(rows: chatRows(model.state))
                 ChatNotices(state: model.state, chat: chat, package: package, device: app.device) {
                     model.load(package.id)
+                } onAnswer: {
+                    model.send(.regenerateTapped)
                 }
                 Composer(text: $draft, action: action, onSend: send) { model.send(.stopTapped) }
             }

@@ -90,7 +90,7 @@ public final class Benchmark {
         if let engine = engine as? any IdEngine {
             try engine.generate(Self.ids(manifest, planned.promptTokens), maxNewTokens: newTokens) { _ in token() }
         } else {
-            let text = Self.text(manifest, planned.promptTokens)
+            let text = try Self.text(manifest, planned.promptTokens, engine)
             try engine.stream(text, first: true, maxNewTokens: newTokens) { _ in token() }
         }
         let decodeS = last - (first ?? last)
@@ -112,13 +112,19 @@ public final class Benchmark {
         return (0..<count).map { ids[$0 % ids.count] }
     }
 
-    /// For a runner of text, which counts by itself: the golden prompt's words again and again, about so many tokens.
-    static func text(_ manifest: Manifest, _ count: Int) -> String {
+    /// For a runner of text: the golden prompt's words again and again, as many as give so many tokens; where it does not
+    /// count before it runs, by the golden prompt's tokens a word.
+    static func text(_ manifest: Manifest, _ count: Int, _ engine: any LlmEngine) throws -> String {
         let prompt = Array(manifest.golden.prompt.utf8).dropFirst(manifest.tokenizer.bosText.utf8.count)
         let words = String(decoding: prompt, as: UTF8.self).split(separator: " ")
         if words.isEmpty { return manifest.golden.prompt }
         let perWord = max(1, Double(manifest.golden.promptIds.count) / Double(words.count))
-        return (0..<max(1, Int(Double(count) / perWord))).map { String(words[$0 % words.count]) }
-            .joined(separator: " ")
+        var number = max(1, Int(Double(count) / perWord))
+        func text() -> String { (0..<number).map { String(words[$0 % words.count]) }.joined(separator: " ") }
+        if engine.countIsExact {
+            while number < count, try engine.count(text(), first: true) < count { number += 1 }
+            while number > 1, try engine.count(text(), first: true) > count { number -= 1 }
+        }
+        return text()
     }
 }

@@ -31,7 +31,7 @@ public final class ChatWorker: @unchecked Sendable {
     ///   - historyFolder: holds a file for each package's chat.
     ///   - settings: of a package's new chats.
     ///   - onState: told each state, in order, in the worker's queue.
-    ///   - onNotice: told what went wrong beside the chat: a history that cannot be read or written.
+    ///   - onNotice: told what went wrong beside the chat: a history that cannot be written.
     public init(
         factory: @escaping EngineFactory, find: @escaping @Sendable (PackageId) -> InstalledPackage?,
         historyFolder: URL, settings: @escaping @Sendable (PackageId) -> ChatSettings,
@@ -125,8 +125,9 @@ public final class ChatWorker: @unchecked Sendable {
             guard let package = find(id) else {
                 throw PocketError(Refusal(.fileMissing, ["file": Manifest.fileName]))
             }
+            let messages = try history(id)
             try seat.take(package)
-            say(.loaded(id, messages: history(id), settings: settings(id)), epoch)
+            say(.loaded(id, messages: messages, settings: settings(id)), epoch)
         } catch {
             seat.leave()
             say(.loadFailed(id, Refusal(error, otherwise: .engineFailed)), epoch)
@@ -180,8 +181,8 @@ public final class ChatWorker: @unchecked Sendable {
         historyFolder.appendingPathComponent("\(id.short).json")
     }
 
-    /// The saved messages; an unreadable file is put aside and said.
-    private func history(_ id: PackageId) -> [Message] {
+    /// The saved messages; an unreadable file is put aside and said, and the next load begins a new chat.
+    private func history(_ id: PackageId) throws -> [Message] {
         let file = historyFile(id)
         guard FileManager.default.fileExists(atPath: file.path) else { return [] }
         do {
@@ -191,8 +192,7 @@ public final class ChatWorker: @unchecked Sendable {
             let aside = "\(id.short).damaged.json"
             try? Files.rename(file, to: historyFolder.appendingPathComponent(aside))
             let reason = (error as? PocketError)?.text ?? Refusal.reason(error.localizedDescription)
-            onNotice(Refusal(.historyDamaged, ["reason": reason, "file": aside]))
-            return []
+            throw PocketError(Refusal(.historyDamaged, ["reason": reason, "file": aside]))
         }
     }
 

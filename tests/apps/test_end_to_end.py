@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from chat.template import Message
 from tests.apps.app_packages import copied, zipped
 from tests.apps.app_program import BUDGET, Home, build, messages_of, python_session
+from tests.vectors.memory_cases import verdict
 from tests.vectors.sentence_cases import as_sentence
 
 LANGUAGES = [pytest.param("kotlin", marks=pytest.mark.kotlin), pytest.param("swift", marks=pytest.mark.swift)]
@@ -216,6 +218,46 @@ def test_ten_thousand_characters_are_taken_or_refused_with_a_sentence(
         app.open(app.installed(bounded_package))
         chat = app.event("sent", text=pasted)["state"]["chat"]
     assert "this package holds 192 in all; send a shorter message." in chat["refusal"]["text"]
+
+
+def test_a_long_prompt_is_stopped_before_its_reply(home: Home, endless_package: Path) -> None:
+    """The question stays; where the runner lost the stop, the chat has repeated it after the first tokens."""
+    pasted = "word " * 2000
+    replies, _ = python_replies(endless_package, QUESTIONS[:1])
+    with home.start() as app:
+        app.open(app.installed(endless_package))
+        answer = app.event("sent", text=pasted, stop_after=0)
+        assert "cancelling" in answer["states"]
+        last = messages_of(answer["state"])[-1]
+        assert len("".join(answer["texts"])) < 40
+        if last == Message(role="user", content=pasted):
+            assert app.reply(QUESTIONS[0]) == replies[0]  # from an empty cache: nobody knows how much was written
+        else:
+            assert last.role == "assistant"
+
+
+def test_a_damaged_saved_chat_is_told_and_kept(home: Home, endless_package: Path) -> None:
+    with home.start() as app:
+        package = app.installed(endless_package)
+        app.open(package)
+        app.reply(QUESTIONS[0])
+    (file,) = (home.folder / "chats").glob("*.json")
+    file.write_text('{"schema_version": 1,')
+    with home.start() as app:
+        state = app.open(package)
+        assert (state["state"], state["refusal"]["key"]) == ("loadFailed", "historyDamaged")
+        state = app.open(package)
+        assert (state["state"], state["chat"]["messages"]) == ("idle", [])
+    assert any(path.read_text() == '{"schema_version": 1,' for path in (home.folder / "chats").iterdir())
+
+
+def test_a_package_is_measured_against_the_device(home: Home, endless_package: Path) -> None:
+    needed = json.loads((endless_package / "manifest.json").read_text())["memory"]["estimated_peak_bytes"]
+    with home.start() as app:
+        package = app.installed(endless_package)
+        for available, most in ((8 * needed, 9 * needed), (needed, 2 * needed), (needed, needed - 1)):
+            found = app.ask(do="memory", id=package, available_bytes=available, most_bytes=most)
+            assert found == verdict(needed, available, most)
 
 
 def test_the_self_test_passes_and_notices_another_model(home: Home, endless_package: Path, tmp_path: Path) -> None:

@@ -191,8 +191,9 @@ public final class ChatWorker: @unchecked Sendable {
         } catch {
             let aside = "\(id.short).damaged.json"
             try? Files.rename(file, to: historyFolder.appendingPathComponent(aside))
-            let reason = (error as? PocketError)?.text ?? Refusal.reason(error.localizedDescription)
-            throw PocketError(Refusal(.historyDamaged, ["reason": reason, "file": aside]))
+            let said = (error as? PocketError)?.text ?? error.localizedDescription
+            let reason = said.replacingOccurrences(of: "; remove it to start a new chat", with: "")
+            throw PocketError(Refusal(.historyDamaged, ["reason": Refusal.reason(reason), "file": aside]))
         }
     }
 

@@ -112,8 +112,8 @@ public final class Benchmark {
         return (0..<count).map { ids[$0 % ids.count] }
     }
 
-    /// For a runner of text: the golden prompt's words again and again, as many as give so many tokens; where it does not
-    /// count before it runs, by the golden prompt's tokens a word.
+    /// For a runner of text: the golden prompt's words again and again, as many as give so many tokens; where it does
+    /// not count before it runs, by the golden prompt's tokens a word.
     static func text(_ manifest: Manifest, _ count: Int, _ engine: any LlmEngine) throws -> String {
         let prompt = Array(manifest.golden.prompt.utf8).dropFirst(manifest.tokenizer.bosText.utf8.count)
         let words = String(decoding: prompt, as: UTF8.self).split(separator: " ")

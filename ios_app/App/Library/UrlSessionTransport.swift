@@ -110,8 +110,9 @@ private final class UrlSessionResponse: TransportResponse, @unchecked Sendable {
     func waitForHead() throws {
         try condition.withLock {
             while head == nil, case .open = end { condition.wait() }
+            if head != nil { return }  // a line that broke since then is told after the bytes that came
             if case .broken(let error) = end { throw error }
-            if head == nil { throw URLError(.badServerResponse) }
+            throw URLError(.badServerResponse)
         }
     }
 

@@ -41,11 +41,17 @@ internal class ChatFiles(private val folder: File, private val onFailed: (Refusa
         } catch (error: PocketError) {
             val aside = File(folder, "${id.short}.damaged.json")
             file.renameTo(aside)
-            val reason = error.message.removePrefix("$file").removePrefix(":").trim()
-            val said = arrayOf("reason" to reason, "file" to aside.name)
+            val said = arrayOf("reason" to reason(error.message.removePrefix(file.path)), "file" to aside.name)
             throw PocketError(refusal(SentenceKey.HISTORY_DAMAGED, *said))
+        } catch (error: IOException) {
+            val reason = "reason" to (error.message ?: error.javaClass.simpleName)
+            throw PocketError(refusal(SentenceKey.STORAGE_FAILED, reason))
         }
     }
+
+    /** Of `: its reason` or ` is not ...; advice` what the sentence about the file needs. */
+    private fun reason(said: String): String =
+        if (said.startsWith(": ")) said.drop(2) else "it" + said.substringBefore("; remove it")
 
     /** Waits until everything that was to be saved is on disk. */
     fun flush() {

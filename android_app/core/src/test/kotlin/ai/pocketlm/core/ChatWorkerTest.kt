@@ -100,6 +100,8 @@ class ChatWorkerTest {
         worker.send(ChatEvent.PackageOpened(id))
         val failed = await<ChatState.LoadFailed>()
         assertEquals(SentenceKey.HISTORY_DAMAGED, failed.refusal.key)
+        val begin = "The saved chat cannot be read: it is not valid JSON (a key was expected at character 1). A new"
+        assertTrue(failed.refusal.text, failed.refusal.text.startsWith(begin))
         assertTrue(failed.refusal.text, "${id.short}.damaged.json" in failed.refusal.text)
         assertEquals(listOf("${id.short}.damaged.json"), pathsBelow(history))
         opened()

@@ -91,7 +91,7 @@ def server() -> Iterator[str]:
 
 def test_downloads_go_through_urlsession(tests: list[str], tmp_path: Path, server: str) -> None:
     output = run(tests, tmp_path, "EngineTests.TransportTests", POCKETLM_SERVER=server)
-    assert "Executed 6 tests, with 0 failures" in output and "skipped" not in output
+    assert "Executed 7 tests, with 0 failures" in output and "skipped" not in output
 
 
 def test_a_package_goes_through_the_whole_app(tests: list[str], tmp_path: Path, endless_package: Path) -> None:

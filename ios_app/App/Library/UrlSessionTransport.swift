@@ -80,7 +80,7 @@ private final class Router: NSObject, URLSessionDataDelegate, @unchecked Sendabl
     }
 }
 
-/// A response whose body waits in memory until it is read; the line is paused when too much waits.
+/// A response whose body waits in memory until it is read; the session is held up when too much waits.
 private final class UrlSessionResponse: TransportResponse, @unchecked Sendable {
     static let mostWaiting = 8 << 20
 
@@ -96,6 +96,7 @@ private final class UrlSessionResponse: TransportResponse, @unchecked Sendable {
     private var blocks: [Data] = []
     private var waiting = 0
     private var end = End.open
+    private var isClosed = false
 
     init(_ task: URLSessionTask) {
         self.task = task
@@ -121,8 +122,8 @@ private final class UrlSessionResponse: TransportResponse, @unchecked Sendable {
             while blocks.isEmpty, case .open = end { condition.wait() }
             if !blocks.isEmpty {
                 let block = blocks.removeFirst()
-                if waiting > Self.mostWaiting, waiting - block.count <= Self.mostWaiting { task.resume() }
                 waiting -= block.count
+                condition.broadcast()
                 return block
             }
             if case .broken(let error) = end { throw error }
@@ -131,6 +132,7 @@ private final class UrlSessionResponse: TransportResponse, @unchecked Sendable {
     }
 
     func close() {
+        change { isClosed = true }
         task.cancel()
     }
 
@@ -138,9 +140,10 @@ private final class UrlSessionResponse: TransportResponse, @unchecked Sendable {
         change { head = response }
     }
 
+    /// Blocks the session's queue while too much waits; a suspended task would be given bytes twice on Linux.
     func take(_ data: Data) {
         change {
-            if waiting <= Self.mostWaiting, waiting + data.count > Self.mostWaiting { task.suspend() }
+            while waiting > Self.mostWaiting, !isClosed { condition.wait() }
             blocks.append(data)
             waiting += data.count
         }

@@ -34,6 +34,18 @@ final class TransportTests: XCTestCase {
         XCTAssertEqual(try body(answer), expected.prefix(40_000_000))
     }
 
+    func testAnAnswerThatNobodyReadsCanBeClosed() throws {
+        let flag = StopFlag()
+        let transport = UrlSessionTransport(flag: flag)
+        let answer = try transport.get(try server().appendingPathComponent("file"), headers: [:])
+        _ = try answer.next()
+        Thread.sleep(forTimeInterval: 0.3)  // so that too much waits
+        answer.close()
+        let next = try transport.get(try server().appendingPathComponent("missing"), headers: [:])
+        XCTAssertEqual(next.status, 404)
+        flag.set()
+    }
+
     func testHeadersOfTheRequestArrive() throws {
         let transport = UrlSessionTransport(flag: StopFlag())
         let headers = ["Range": "bytes=5-", "If-Range": "\"one\""]

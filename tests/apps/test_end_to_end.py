@@ -131,25 +131,25 @@ def test_bounds_end_a_bounded_chat_early_with_a_sentence(home: Home, bounded_pac
 
 
 def test_a_killed_app_finds_its_chat_and_the_question_again(home: Home, endless_package: Path) -> None:
+    question = "word " * 4000  # long enough to be killed in
     with home.start() as app:
         package = app.installed(endless_package)
         app.open(package)
         replies = [app.reply(question) for question in QUESTIONS[:2]]
-        app.send(do="event", event={"event": "sent", "text": QUESTIONS[2]}, stop_after=None)
-        _wait_for(home.folder / "chats", QUESTIONS[2])
+        app.send(do="event", event={"event": "sent", "text": question}, stop_after=None)
+        _wait_for(home.folder / "chats", question)
         app.kill()
+    said = [text for pair in zip(QUESTIONS[:2], replies, strict=True) for text in pair]
     with python_session(endless_package) as session:
-        said = [text for pair in zip(QUESTIONS[:2], replies, strict=True) for text in pair]
         kept = session.restore(messages_of({"chat": {"messages": _alternating(said)}}))
-        wanted = "".join(session.send(QUESTIONS[2], max_new_tokens=BUDGET))
+        wanted = "".join(session.send(question, max_new_tokens=BUDGET))
     with home.start() as app:
         state = app.open(package)
         assert state["state"] == "idle"
-        assert [m.content for m in messages_of(state)][:4] == said
-        assert messages_of(state)[4].content == QUESTIONS[2]
+        assert [m.content for m in messages_of(state)] == [*said, question]
         assert state["chat"]["note"] == as_sentence(kept.note)
-        answer = app.event("regenerateTapped") if len(messages_of(state)) == 5 else {"state": state}
-        assert messages_of(answer["state"])[-1].content == wanted
+        answer = app.event("regenerateTapped")
+        assert [m.content for m in messages_of(answer["state"])] == [*said, question, wanted]
 
 
 def _alternating(texts: list[str]) -> list[dict[str, str]]:

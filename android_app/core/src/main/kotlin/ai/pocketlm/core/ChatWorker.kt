@@ -78,9 +78,13 @@ class ChatWorker(
                 thread.execute { unload() }
             }
             is ChatEffect.Send ->
-                startTurn(settings) { session, budget, onText -> session.send(effect.text, budget, onText) }
+                startTurn(settings) { session, budget, wasCancelled, onText ->
+                    session.send(effect.text, budget, wasCancelled, onText)
+                }
             ChatEffect.Regenerate ->
-                startTurn(settings) { session, budget, onText -> session.regenerate(budget, onText) }
+                startTurn(settings) { session, budget, wasCancelled, onText ->
+                    session.regenerate(budget, wasCancelled, onText)
+                }
             ChatEffect.Cancel -> turn.cancel()
             is ChatEffect.Restore -> onEngine { restore(effect.messages, settings, it) }
             is ChatEffect.Save -> files.save(effect.packageId, effect.messages)
@@ -134,7 +138,7 @@ class ChatWorker(
         dispatch(event, begun)
     }
 
-    private fun startTurn(settings: ChatSettings?, run: (Session, Int, (String) -> Unit) -> Reply) {
+    private fun startTurn(settings: ChatSettings?, run: RunTurn) {
         val handle = TurnHandle()
         turn = handle
         onEngine { begun ->
@@ -148,21 +152,15 @@ class ChatWorker(
         settings: ChatSettings,
         handle: TurnHandle,
         begun: Int,
-        run: (Session, Int, (String) -> Unit) -> Reply,
+        run: RunTurn,
     ): ChatEvent =
         try {
             val session = opened.session ?: opened.freshSession(settings, clock)
             opened.engine.temperature = settings.temperature
             val budget = minOf(settings.budget.toLong(), opened.context.tokens).toInt()
             val batch = TextBatch(clock) { dispatch(ChatEvent.TextArrived(it), begun) }
-            val reply = if (!handle.begin(session)) {
-                cancelledReply()
-            } else {
-                run(session, budget) { text ->
-                    handle.repeatCancel()
-                    batch.add(text)
-                }
-            }
+            handle.begin(session)
+            val reply = run(session, budget, { handle.isCancelled }, batch::add)
             batch.flush()
             val report = opened.engine.lastStatistics.takeIf { reply.newTokens > 0 }
             val figures = report?.let(Statistics::ofReport) ?: Statistics.of(reply)
@@ -180,7 +178,8 @@ class ChatWorker(
     }
 }
 
-private fun cancelledReply() = Reply("", Ending.CANCELLED, 0, 0, null, null, "")
+/** A session's way to a reply: the budget in tokens, whether it was cancelled before it began, where text goes. */
+private typealias RunTurn = (Session, Int, () -> Boolean, (String) -> Unit) -> Reply
 
 /** A loaded package. The engine's thread owns it. */
 private class OpenPackage(val engine: LlmEngine, manifest: Manifest) {
@@ -195,13 +194,14 @@ private class OpenPackage(val engine: LlmEngine, manifest: Manifest) {
 /** A turn that may be cancelled before, while and after it runs. */
 private class TurnHandle {
     private var session: Session? = null
-    private var isCancelled = false
 
-    /** False when it was cancelled before it began. */
+    @Volatile
+    var isCancelled = false
+        private set
+
     @Synchronized
-    fun begin(session: Session): Boolean {
-        if (!isCancelled) this.session = session
-        return !isCancelled
+    fun begin(session: Session) {
+        this.session = session
     }
 
     @Synchronized
@@ -213,12 +213,6 @@ private class TurnHandle {
     fun cancel() {
         isCancelled = true
         session?.cancel()
-    }
-
-    /** A cancel between [begin] and the session's own start was lost. */
-    @Synchronized
-    fun repeatCancel() {
-        if (isCancelled) session?.cancel()
     }
 }
 

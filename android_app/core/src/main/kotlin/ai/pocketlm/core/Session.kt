@@ -81,20 +81,30 @@ class Session(
     /**
      * Streams the reply's text to [onText]; an exception of [onText] cancels the turn and is passed on at its end.
      *
+     * @param wasCancelled for a caller that was cancelled before this began, when [cancel] does nothing yet.
      * @throws ContextFullError the message does not fit into a bounded context; nothing was sent.
      * @throws PocketError nothing to send, another reply still running, or an engine that yields nothing.
      */
-    fun send(userText: String, maxNewTokens: Int = DEFAULT_NEW_TOKENS, onText: (String) -> Unit): Reply {
+    fun send(
+        userText: String,
+        maxNewTokens: Int = DEFAULT_NEW_TOKENS,
+        wasCancelled: () -> Boolean = { false },
+        onText: (String) -> Unit,
+    ): Reply {
         refuseIfBusy()
         val plan = if (holdsChat) nextPlan(userText, maxNewTokens) else firstPlan(messages, userText, maxNewTokens)
-        return stream(plan, onText)
+        return stream(plan, wasCancelled, onText)
     }
 
     /** Streams another reply to the last user message; the old one is kept until the new one has ended. See [send]. */
-    fun regenerate(maxNewTokens: Int = DEFAULT_NEW_TOKENS, onText: (String) -> Unit): Reply {
+    fun regenerate(
+        maxNewTokens: Int = DEFAULT_NEW_TOKENS,
+        wasCancelled: () -> Boolean = { false },
+        onText: (String) -> Unit,
+    ): Reply {
         refuseIfBusy()
         val before = toRegenerate(messages)
-        return stream(firstPlan(before.dropLast(1), before.last().content, maxNewTokens), onText)
+        return stream(firstPlan(before.dropLast(1), before.last().content, maxNewTokens), wasCancelled, onText)
     }
 
     /**
@@ -191,7 +201,7 @@ class Session(
         )
     }
 
-    private fun stream(plan: Plan, onText: (String) -> Unit): Reply {
+    private fun stream(plan: Plan, wasCancelled: () -> Boolean, onText: (String) -> Unit): Reply {
         isCancelled = false
         isBusy = true
         holdsChat = false // until the turn has ended without an error
@@ -199,12 +209,15 @@ class Session(
         var left: Throwable? = null // what the caller threw: the engine still has to come to its end
         try {
             if (plan.first) engine.reset()
-            engine.stream(plan.text, plan.first, plan.maxNewTokens) { piece ->
-                val text = stream.take(piece)
-                if (isCancelled || stream.isStopped) engine.stop() // after every piece, for an early call may be lost
-                if (text.isNotEmpty() && left == null) {
-                    left = runCatching { onText(text) }.exceptionOrNull()
-                    if (left != null) cancel()
+            if (wasCancelled()) isCancelled = true
+            if (!isCancelled) {
+                engine.stream(plan.text, plan.first, plan.maxNewTokens) { piece ->
+                    val text = stream.take(piece)
+                    if (isCancelled || stream.isStopped) engine.stop() // after every piece: an early call may be lost
+                    if (text.isNotEmpty() && left == null) {
+                        left = runCatching { onText(text) }.exceptionOrNull()
+                        if (left != null) cancel()
+                    }
                 }
             }
             val rest = stream.finish()

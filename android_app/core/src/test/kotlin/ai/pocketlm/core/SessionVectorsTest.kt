@@ -63,9 +63,9 @@ class SessionVectorsTest {
             if (texts.size == cancelAfter) session.cancel()
         }
         return if (step.at("call").text() == "send") {
-            session.send(step.at("text").text(), wanted, onText)
+            session.send(step.at("text").text(), wanted, onText = onText)
         } else {
-            session.regenerate(wanted, onText)
+            session.regenerate(wanted, onText = onText)
         }
     }
 }

@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 export POCKETLM_WERROR := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow arm pages check format vectors clean
+.PHONY: help demo test slow arm android ios pages check format vectors clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,8 @@ help:
 	@echo "make test     set up, then run the fast tests"
 	@echo "make slow     the tests that take minutes"
 	@echo "make arm      the kernels and the native runner for aarch64, in qemu"
+	@echo "make android  the Android app: its core compiled, tested and driven, the rest compiled against stubs"
+	@echo "make ios      the iOS app, the same, in a Debian chroot with Swift (root)"
 	@echo "make pages    the report page in a real browser (Chromium)"
 	@echo "make check    formatting, lint, types, import order, file lengths, test vectors"
 	@echo "make format   rewrite the code in the one format"
@@ -38,14 +40,24 @@ demo: $(STAMP)
 	@$(BIN)/pocketlm demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not browser and not emulated" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not browser and not emulated and not kotlin and not swift" $(PYTEST_ARGS)
 
 slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not emulated" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not emulated and not kotlin and not swift" $(PYTEST_ARGS)
 
 arm: $(STAMP)
 	@$(BIN)/python -m tests.arm
 	$(BIN)/python -m pytest -m emulated tests/kernels tests/runner $(PYTEST_ARGS)
+
+# What these two fetch lies in .cache/kotlin, .cache/android and .cache/swift; minutes on two cores: docs/app-core.md.
+android: $(STAMP)
+	@.ci/kotlin.sh fetch
+	@.ci/android.sh fetch
+	$(BIN)/python -m pytest -m kotlin tests/apps $(PYTEST_ARGS)
+
+ios: $(STAMP)
+	@.ci/swift.sh setup
+	$(BIN)/python -m pytest -m swift tests/apps $(PYTEST_ARGS)
 
 pages: $(STAMP)
 	@$(BIN)/python -m tests.pages.browser

@@ -12,8 +12,19 @@ import sys
 from pathlib import Path
 
 from model.files import atomic_output, dump_json
+from tests.vectors.benchmark_cases import benchmark_cases
 from tests.vectors.count_cases import restore_cases, ring_cases, window_cases
+from tests.vectors.download_cases import download_cases
+from tests.vectors.history_cases import history_cases
+from tests.vectors.install_cases import install_cases
+from tests.vectors.install_sources import manifest_texts
+from tests.vectors.library_cases import library_cases
 from tests.vectors.manifest_cases import manifest_bases, manifest_cases
+from tests.vectors.measure_cases import engine_error_cases, self_test_cases, statistics_cases
+from tests.vectors.memory_cases import memory_cases
+from tests.vectors.reducer_cases import reducer_cases, reducer_tables
+from tests.vectors.sentence_cases import sentence_cases
+from tests.vectors.session_cases import session_cases, session_packages
 from tests.vectors.static_cases import static_cases
 from tests.vectors.text_cases import (
     Case,
@@ -24,6 +35,7 @@ from tests.vectors.text_cases import (
     typed_cases,
     utf8_cases,
 )
+from tests.vectors.token_cases import digest_cases, token_cases, token_facts
 
 VECTORS = Path(__file__).resolve().parent
 SCHEMA_VERSION = 1
@@ -45,6 +57,38 @@ DESCRIPTIONS = {
     "same logits. Integers, bits and ids are exact; doubles within 1e-15 times (1 + angle). 64-bit integers.",
     "manifests": "export/manifest.py: good manifests, and bad ones as one edit of a base (no value: the key is taken "
     "away) or as text. An app's own sentence must name the same place.",
+    "sentences": "What the cores say by themselves (tests/vectors/sentence_table.py): fill puts arguments into a "
+    "template in one pass; size spells bytes; as_sentence makes a note or error of chat/ fit for the screen.",
+    "install": "The installer. A source is a zip or a folder's files, each a row of pieces: bytes (hexadecimal, so "
+    "many times) or a manifest of the table. phases: the states before the last, each once, in order of their first "
+    "time; done never falls and ends at total. paths: all files in the packages folder afterwards. place: what the "
+    "sentence must name. A free_bytes of exactly what is written is enough; what is staged is not written again.",
+    "memory": "MemoryCheck: a package's memory.estimated_peak_bytes against what is free now and the most that the "
+    "device ever gives an app.",
+    "reducer": "ChatReducer: every state of the table with every event (tests/vectors/reducer_model.py is the "
+    "reference). package: the sha256 of a manifest. key null: a sentence of chat/.",
+    "session": "chat/session.py over a scripted engine (tests/vectors/session_cases.py): a stream yields the tokens of "
+    "the next script; stop() works once it was called lost_stops times before; cancel_in_prompt: the session is "
+    "cancelled when the stream begins; fail_at: the error `the device is gone` at that token. count: a special token's "
+    "text is 1, other text its UTF-8 bytes, one more with first. position: prompt and tokens before the newest one. "
+    "The clock moves by 0.25 s at every look. cancel_after: the session is cancelled from the callback of that text.",
+    "statistics": "Statistics: of_report reads ExecuTorch's report of a call, null when it cannot be read; of_reply "
+    "takes a reply that our own clock timed. Doubles within 1e-12 of themselves.",
+    "engine_errors": "EngineError: ExecuTorch's codes (runtime/core/error.h), or the words where there is no code, "
+    "as a refusal.",
+    "selftest": "SelfTest: the golden prompt's ids or pieces (hexadecimal) as found, judged by docs/package.md.",
+    "sha256": "SHA-256 of bytes that repeat so many times; updates: how many bytes each call takes, a last one takes "
+    "the rest.",
+    "tokens": "model/tokenizer_readers.py on assets/nano/tokenizer.json: ids of a text and the bytes of each. "
+    "pieces_sha256: of all ids' bytes in order, each followed by a line feed.",
+    "history": "chat/history.py: from_json reads a value, load a file's text (is_json false: it is not valid JSON), "
+    "save gives the file's text.",
+    "download": "Download (tests/vectors/download_model.py is the reference): the server's answer to each request in "
+    "order (status null: it cannot be reached; breaks: the line breaks behind the body), the requests' Range and "
+    "If-Range, the last state, and what stays on disk. cancel_after: the user stops when so many bytes are there.",
+    "library": "PackageLibrary: files in the packages folder before (pieces as in install), what is listed (sorted "
+    "by name, target, folder), and the names that remain after cleanUp and the removal.",
+    "benchmark": "Benchmark: the runs that are planned for a context, and the exported document, compared as JSON.",
 }
 
 
@@ -62,8 +106,30 @@ def documents() -> dict[str, Case]:
         "restore": restore_cases(),
         "manifests": manifest_cases(),
         "static_kv": static_cases(),
+        "sentences": sentence_cases(),
+        "install": install_cases(),
+        "memory": memory_cases(),
+        "reducer": reducer_cases(),
+        "session": session_cases(),
+        "benchmark": benchmark_cases(),
+        "library": library_cases(),
+        "download": download_cases(),
+        "history": history_cases(),
+        "tokens": token_cases(),
+        "sha256": digest_cases(),
+        "selftest": self_test_cases(),
+        "engine_errors": engine_error_cases(),
+        "statistics": statistics_cases(),
     }
-    extra = {"turns": {"packages": turn_packages()}, "manifests": {"bases": manifest_bases()}}
+    extra = {
+        "turns": {"packages": turn_packages()},
+        "manifests": {"bases": manifest_bases()},
+        "install": {"manifests": manifest_texts()},
+        "reducer": reducer_tables(),
+        "tokens": token_facts(),
+        "library": {"manifests": manifest_texts()},
+        "session": {"packages": session_packages()},
+    }
     return {
         name: {
             "schema_version": SCHEMA_VERSION,

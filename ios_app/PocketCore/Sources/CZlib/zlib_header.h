@@ -1,0 +1,2 @@
+// The system's zlib, on Apple's systems and on Linux alike.
+#include <zlib.h>

@@ -83,11 +83,13 @@ def _memory_rows(found: "Estimate") -> list[tuple[str, str, str]]:
     phone = ("memory on a phone", size(found.phone.estimated_peak_bytes), "peak of the app's process:")
     memory = found.memory
     if memory is None:
-        start, _, parts = found.phone.estimate.partition(": ")
-        return [phone, ("", "", f"  {start}:"), *(("", "", f"    {part} MiB") for part in parts[:-4].split(" MiB, "))]
+        from export.memory_coreml import ASSUMING
+
+        parts = (f"    {what} {size(amount)}" for what, amount in found.phone_parts.items())
+        return [phone, *(("", "", line) for line in (f"  {ASSUMING}:", *parts))]
     return [
         phone,
-        *(("", "", f"  {size(amount):>10} {what}") for what, amount in memory.parts.items() if amount),
+        *(("", "", f"  {size(amount):>10} {what}") for what, amount in found.phone_parts.items() if amount),
         ("memory on a host", size(memory.in_generate), "peak of the process of `generate`"),
         ("", size(memory.in_native_child), "peak of the child process of `generate --runner native`"),
         ("", size(memory.in_runner), "peak of our native runner (`--runner cpp`, `bench`), its context full"),

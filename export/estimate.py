@@ -9,7 +9,7 @@ from export.estimate_file import FileBytes, file_bytes
 from export.estimate_memory import PackageMemory, package_memory, planned_bytes
 from export.estimate_subject import Subject, find_subject
 from export.manifest_parts import Memory
-from export.memory_coreml import coreml_memory
+from export.memory_coreml import coreml_memory, coreml_memory_parts
 from export.plan import ExportPlan, plan_export
 from export.static_layout import Methods, static_methods
 from export.target import COREML, find_target
@@ -55,7 +55,8 @@ class Estimate:
     licence_bytes: int
     manifest_bytes: int
     phone: Memory  # the manifest's section
-    memory: PackageMemory | None  # what it is made of, and of hosts; None where no host runs the package itself
+    phone_parts: Mapping[str, int]  # what its peak is made of
+    memory: PackageMemory | None  # of hosts; None where no host runs the package itself
     export_peak_bytes: int
     export_seconds: int
     notes: tuple[str, ...]
@@ -142,10 +143,11 @@ def estimate(
 def _of_coreml(subject: Subject, plan: ExportPlan) -> Estimate:
     config = subject.info.config
     program = coreml_file_bytes(config, subject.schemes, plan)
-    phone = coreml_memory(config, plan, program_bytes=program.total, entries=subject.tokenizer_entries)
+    of_file = {"program_bytes": program.total, "entries": subject.tokenizer_entries}
+    phone, parts = coreml_memory(config, plan, **of_file), coreml_memory_parts(config, plan, **of_file)
     note = "Core ML runs on no host, so nothing here was ever measured on what will run it; verify executes it in numpy"
     cost = coreml_export_cost(config, plan, program)
-    return _put_together(subject, plan, program, phone, None, cost, (note,))
+    return _put_together(subject, plan, program, phone, parts, None, cost, (note,))
 
 
 def _of_xnnpack(subject: Subject, plan: ExportPlan) -> Estimate:
@@ -167,7 +169,8 @@ def _of_xnnpack(subject: Subject, plan: ExportPlan) -> Estimate:
         estimated_peak_bytes=memory.in_app,
         estimate=memory.sentence,
     )
-    return _put_together(subject, plan, program, phone, memory, _export_cost(config, rule, program, memory))
+    cost = _export_cost(config, rule, program, memory)
+    return _put_together(subject, plan, program, phone, memory.parts, memory, cost)
 
 
 def _put_together(
@@ -175,6 +178,7 @@ def _put_together(
     plan: ExportPlan,
     program: FileBytes,
     phone: Memory,
+    phone_parts: Mapping[str, int],
     memory: PackageMemory | None,
     cost: tuple[int, int],
     notes: tuple[str, ...] = (),
@@ -193,6 +197,7 @@ def _put_together(
         licence_bytes=subject.licence_bytes,
         manifest_bytes=manifest_bytes(config, plan),
         phone=phone,
+        phone_parts=phone_parts,
         memory=memory,
         export_peak_bytes=cost[0],
         export_seconds=cost[1],

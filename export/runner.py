@@ -4,8 +4,7 @@ The cache lives in the loaded program and lasts between calls; position 0 starts
 query ever sees a slot that was not written since.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,28 +52,30 @@ class LogitsRunner(Protocol):
         """Writes the ids to the cache."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdLoop:
-    """When a stream of new ids ends: after a stop id, after so many, or before a bounded context would be overrun."""
+def stream_ids(
+    next_id: Callable[[Sequence[int], int], int],
+    prompt_ids: Sequence[int],
+    position: int,
+    max_new_tokens: int,
+    *,
+    context: Context,
+    stop_ids: Container[int],
+) -> Iterator[int]:
+    """New ids, each computed when it is asked for, until a stop id or before a bounded context would be overrun.
 
-    context: Context
-    stop_ids: frozenset[int]
-    max_new_tokens: int
-
-    def stream(
-        self, prompt_ids: Sequence[int], position: int, next_id: Callable[[Sequence[int], int], int]
-    ) -> Iterator[int]:
-        """New ids, each computed when it is asked for; `next_id` writes ids from a position on and picks one."""
-        pending, at = list(prompt_ids), position
-        for index in range(self.max_new_tokens):
-            if index and self.context.kind == "bounded" and at + 1 > self.context.tokens:
-                return
-            token = next_id(pending, at)
-            at += len(pending)
-            pending = [token]
-            yield token
-            if token in self.stop_ids:
-                return
+    Args:
+        next_id: writes ids from a position on and picks the one that follows.
+    """
+    pending, at = list(prompt_ids), position
+    for index in range(max_new_tokens):
+        if index and context.kind == "bounded" and at + 1 > context.tokens:
+            return
+        token = next_id(pending, at)
+        at += len(pending)
+        pending = [token]
+        yield token
+        if token in stop_ids:
+            return
 
 
 class PteRunner:
@@ -131,8 +132,14 @@ class PteRunner:
         Raises:
             ValueError: see `logits`.
         """
-        loop = IdLoop(context=self._context, stop_ids=self._stop_ids, max_new_tokens=max_new_tokens)
-        return loop.stream(prompt_ids, position, lambda ids, at: sampler.pick(self.logits(ids, at)))
+        return stream_ids(
+            lambda ids, at: sampler.pick(self.logits(ids, at)),
+            prompt_ids,
+            position,
+            max_new_tokens,
+            context=self._context,
+            stop_ids=self._stop_ids,
+        )
 
     def reset(self) -> None:
         """Nothing to clear: see above. The caller goes on at position 0."""

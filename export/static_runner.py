@@ -30,7 +30,7 @@ from chat.window import Context, context_end_sentence
 from export.manifest import Manifest
 from export.manifest_parts import TensorSpec
 from export.package import Package
-from export.runner import IdLoop
+from export.runner import stream_ids
 from export.static_constants import is_coreml, loop_of_manifest
 
 Precision = Literal["fp16", "fp32"]
@@ -75,8 +75,14 @@ class _Runner:
         Raises:
             ValueError: see `logits`.
         """
-        loop = IdLoop(context=self._context, stop_ids=self._stop_ids, max_new_tokens=max_new_tokens)
-        return loop.stream(prompt_ids, position, lambda ids, at: sampler.pick(self.logits(ids, at).tolist()))
+        return stream_ids(
+            lambda ids, at: sampler.pick(self.logits(ids, at).tolist()),
+            prompt_ids,
+            position,
+            max_new_tokens,
+            context=self._context,
+            stop_ids=self._stop_ids,
+        )
 
 
 class StaticRunner(_Runner):

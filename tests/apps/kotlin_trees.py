@@ -3,29 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import tree_sitter_kotlin
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Node
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-ANDROID = ROOT / "android_app"
-STUBS = ROOT / "tests" / "apps" / "stubs" / "android"
-_PARSER = Parser(Language(tree_sitter_kotlin.language()))
-
-
-def parse(path: Path) -> Node:
-    """The file's tree; it may hold errors."""
-    return _PARSER.parse(path.read_bytes()).root_node
-
-
-def walk(node: Node) -> Iterator[Node]:
-    yield node
-    for child in node.children:
-        yield from walk(child)
-
-
-def text(node: Node) -> str:
-    assert node.text is not None
-    return node.text.decode()
+from tests.apps.trees import ANDROID, parse, text, walk
 
 
 def errors(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.kotlin_trees import ANDROID, ROOT
+from tests.apps.trees import ANDROID, ROOT
 
 pytestmark = pytest.mark.kotlin
 MAIN = ANDROID / "app" / "src" / "main"

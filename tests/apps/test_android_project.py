@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import yaml
 
-from tests.apps.kotlin_trees import ANDROID, ROOT, STUBS, errors, functions, parse, sources, text, walk
+from tests.apps.kotlin_trees import errors, functions, sources
+from tests.apps.trees import ANDROID, ANDROID_STUBS, ROOT, parse, text, walk
 
 GRADLE = sorted(ANDROID.rglob("*.gradle.kts"))
 CATALOGUE = tomllib.loads((ANDROID / "gradle" / "libs.versions.toml").read_text())
@@ -22,7 +23,7 @@ def named(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", OURS + sorted(STUBS.rglob("*.kt")), ids=named)
+@pytest.mark.parametrize("path", OURS + sorted(ANDROID_STUBS.rglob("*.kt")), ids=named)
 def test_kotlin_parses(path):
     assert errors(path) == []
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 
 import pytest
 
-from tests.apps.kotlin_trees import ANDROID, calls, parse, sources, text, walk
+from tests.apps.kotlin_trees import calls, sources
+from tests.apps.trees import ANDROID, parse, text, walk
 from tests.vectors.sentence_table import EXAMPLES
 
 MAIN = ANDROID / "app" / "src" / "main"

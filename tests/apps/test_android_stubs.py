@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from tests.apps.kotlin_trees import STUBS, parse, sources, text, walk
+from tests.apps.kotlin_trees import sources
+from tests.apps.trees import ANDROID_STUBS, parse, text, walk
 
-FILES = sorted(STUBS.rglob("*.kt"))
+FILES = sorted(ANDROID_STUBS.rglob("*.kt"))
 DECLARATIONS = {
     "class_declaration",
     "object_declaration",
@@ -20,7 +21,7 @@ VERSIONED = re.compile(r"/api/(restricted_)?\d+\.\d+\.\d+-beta\d+\.txt$")
 
 
 def named(path):
-    return str(path.relative_to(STUBS))
+    return str(path.relative_to(ANDROID_STUBS))
 
 
 def declarations(path):

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import pytest
 
 from tests.apps.app_program import BUDGET
 from tests.apps.engine_client import ENGINE, ROOT
-from tests.apps.swift_trees import STUBS
 from tests.apps.test_end_to_end import QUESTIONS, python_replies
+from tests.apps.trees import IOS_STUBS
 
 pytestmark = pytest.mark.swift
 CHROOT = Path(os.environ.get("POCKETLM_SWIFT", ROOT / ".cache" / "swift"))
@@ -24,7 +24,7 @@ BUILD = ROOT / ".cache" / "swift-app"
 @pytest.fixture(scope="module")
 def tests() -> list[str]:
     """The command of the built tests, outside the chroot so that they can start Python."""
-    options = ["--package-path", str(STUBS), "--scratch-path", str(BUILD), "--jobs", "2"]
+    options = ["--package-path", str(IOS_STUBS), "--scratch-path", str(BUILD), "--jobs", "2"]
     # swift::threading::fatal is missing from Debian's libswiftObservation; nothing calls it.
     options += ["-Xswiftc", "-warnings-as-errors", "-Xlinker", "--allow-shlib-undefined"]
     subprocess.run(
@@ -94,30 +94,26 @@ def test_downloads_go_through_urlsession(tests: list[str], tmp_path: Path, serve
     assert "Executed 7 tests, with 0 failures" in output and "skipped" not in output
 
 
-def test_a_package_goes_through_the_whole_app(tests: list[str], tmp_path: Path, endless_package: Path) -> None:
-    replies, _ = python_replies(endless_package, QUESTIONS)
+def run_flow(tests: list[str], folder: Path, package: Path, questions: Sequence[str], replies: list[str]) -> None:
+    """The whole app without its screens: each reply must be the one given."""
     flow = {
-        "package": str(endless_package),
-        "command": ENGINE,
-        "questions": QUESTIONS,
-        "replies": replies,
-        "budget": BUDGET,
-    }
-    (tmp_path / "flows.json").write_text(json.dumps([flow]))
-    output = run(tests, tmp_path, "EngineTests.AppFlowTests", POCKETLM_FLOWS=str(tmp_path / "flows.json"))
-    assert "Executed 1 test, with 0 failures" in output and "skipped" not in output
-
-
-def test_a_coreml_package_goes_through_the_whole_app(tests: list[str], tmp_path: Path, coreml_package: Path) -> None:
-    questions = (*QUESTIONS, " And so")  # its window is longer
-    replies, _ = python_replies(coreml_package, questions, runner="python")
-    flow = {
-        "package": str(coreml_package),
+        "package": str(package),
         "command": ENGINE,
         "questions": questions,
         "replies": replies,
         "budget": BUDGET,
     }
-    (tmp_path / "flows.json").write_text(json.dumps([flow]))
-    output = run(tests, tmp_path, "EngineTests.AppFlowTests", POCKETLM_FLOWS=str(tmp_path / "flows.json"))
+    (folder / "flows.json").write_text(json.dumps([flow]))
+    output = run(tests, folder, "EngineTests.AppFlowTests", POCKETLM_FLOWS=str(folder / "flows.json"))
     assert "Executed 1 test, with 0 failures" in output and "skipped" not in output
+
+
+def test_a_package_goes_through_the_whole_app(tests: list[str], tmp_path: Path, endless_package: Path) -> None:
+    replies, _ = python_replies(endless_package, QUESTIONS)
+    run_flow(tests, tmp_path, endless_package, QUESTIONS, replies)
+
+
+def test_a_coreml_package_goes_through_the_whole_app(tests: list[str], tmp_path: Path, coreml_package: Path) -> None:
+    questions = (*QUESTIONS, " And so")  # its window is longer
+    replies, _ = python_replies(coreml_package, questions, runner="python")
+    run_flow(tests, tmp_path, coreml_package, questions, replies)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from pbxproj import XcodeProject
 
-from tests.apps.swift_trees import IOS, ROOT, parse, text, walk
+from tests.apps.trees import IOS, ROOT, parse, text, walk
 
 PROJECT = IOS / "PocketLM.xcodeproj" / "project.pbxproj"
 SCHEME = IOS / "PocketLM.xcodeproj" / "xcshareddata" / "xcschemes" / "PocketLM.xcscheme"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.swift_trees import IOS, STUBS
+from tests.apps.trees import IOS, IOS_STUBS
 
-FILES = sorted((STUBS / "Sources").glob("[!P]*/*.swift"))  # PocketLM is a link to the app
+FILES = sorted((IOS_STUBS / "Sources").glob("[!P]*/*.swift"))  # PocketLM is a link to the app
 PUBLIC = re.compile(r"^\s*(?:@\w+(?:\([^)]*\))? )*(?:@?\w+(?:\(\w+\))? )*?public\b")
 APPLE = re.compile(r"https://developer\.apple\.com/documentation/[a-z]+/[\w./():,-]+$")
 EXECUTORCH = re.compile(
@@ -17,7 +17,7 @@ COMMIT = re.compile(r"read at commit [0-9a-f]{40}\b")
 
 
 def named(path: Path) -> str:
-    return str(path.relative_to(STUBS / "Sources"))
+    return str(path.relative_to(IOS_STUBS / "Sources"))
 
 
 def declarations(path: Path) -> list[tuple[str, list[str]]]:

@@ -10,24 +10,14 @@ import pytest
 
 from chat.engine import Piece, TokenEngine
 from chat.session import Session
-from chat.template import ChatTemplate, CompletionOnly, Message, Role
+from chat.template import CompletionOnly, Message
 from chat.turns import Turns
 from chat.window import Context, ContextFullError, Mark
+from tests.chat.short_template import SHORT
 
 SPECIALS = {256: "<s>", 257: "<u>", 258: "<a>", 259: "</>"}
 END = 259
-TEMPLATE = ChatTemplate(
-    start="",
-    default_system=None,
-    generation_prompt="<a>",
-    end_of_turn=("</>",),
-    roles={
-        "system": Role(prefix="", suffix="\n"),
-        "user": Role(prefix="<u>", suffix="</>"),
-        "assistant": Role(prefix="<a>", suffix="</>"),
-    },
-)
-CHAT = Turns.of(TEMPLATE, special_tokens=SPECIALS, stop_ids=[END])
+CHAT = Turns.of(SHORT, special_tokens=SPECIALS, stop_ids=[END])
 PLAIN = Turns.of(CompletionOnly(reason="none"), special_tokens=SPECIALS, stop_ids=[END])
 ENDLESS = Context(kind="endless", tokens=1000)
 
@@ -149,7 +139,7 @@ def test_a_completion_package_goes_on_without_a_gap() -> None:
 
 
 def test_a_stop_text_spelled_by_ordinary_tokens_ends_the_reply() -> None:
-    turns = Turns(template=TEMPLATE, specials=tuple(SPECIALS.values()), stop_texts=("User:",))
+    turns = Turns(template=SHORT, specials=tuple(SPECIALS.values()), stop_texts=("User:",))
     runner = ScriptedRunner("Yes.User: and more", "ok</>")
     session = session_over(runner, turns=turns)
     assert "".join(session.send("Hi")) == "Yes."

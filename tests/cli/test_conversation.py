@@ -13,25 +13,15 @@ import pytest
 
 from chat.engine import Piece
 from chat.session import Session
-from chat.template import ChatTemplate, CompletionOnly, Role
+from chat.template import CompletionOnly
 from chat.turns import Turns
 from chat.window import Context
 from cli.conversation import Conversation
 from cli.streaming import stream_completion
 from cli.terminal import Terminal
+from tests.chat.short_template import SHORT
 
-TEMPLATE = ChatTemplate(
-    start="",
-    default_system=None,
-    generation_prompt="<a>",
-    end_of_turn=("</>",),
-    roles={
-        "system": Role(prefix="", suffix="\n"),
-        "user": Role(prefix="<u>", suffix="</>"),
-        "assistant": Role(prefix="<a>", suffix="</>"),
-    },
-)
-TURNS = Turns.of(TEMPLATE, special_tokens={1: "</>", 2: "<u>", 3: "<a>"}, stop_ids=[1])
+TURNS = Turns.of(SHORT, special_tokens={1: "</>", 2: "<u>", 3: "<a>"}, stop_ids=[1])
 ENDLESS = Context(kind="endless", tokens=1000)
 PACKAGE = "ab" * 32
 

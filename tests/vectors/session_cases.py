@@ -11,31 +11,18 @@ from typing import Any
 from chat.engine import Piece
 from chat.reply import Reply
 from chat.session import Session
-from chat.template import ChatTemplate, CompletionOnly, Role
+from chat.template import ChatTemplate, CompletionOnly
 from chat.turns import Turns
 from chat.window import Context
+from tests.chat.short_template import SHORT
 from tests.vectors.text_cases import Case, chat, messages_of
 
 SPECIALS = {0: "<s>", 1: "<u>", 2: "<a>", 3: "</>"}
 STOP_IDS = [3]
 TEMPLATES: dict[str, ChatTemplate | CompletionOnly] = {
-    "chat": ChatTemplate(
-        start="",
-        default_system=None,
-        generation_prompt="<a>",
-        end_of_turn=("</>",),
-        roles={
-            "system": Role(prefix="", suffix="\n"),
-            "user": Role(prefix="<u>", suffix="</>"),
-            "assistant": Role(prefix="<a>", suffix="</>"),
-        },
-    ),
-    "no system": ChatTemplate(
-        start="",
-        default_system=None,
-        generation_prompt="<a>",
-        end_of_turn=("</>",),
-        roles={"user": Role(prefix="<u>", suffix="</>"), "assistant": Role(prefix="<a>", suffix="</>")},
+    "chat": SHORT,
+    "no system": dataclasses.replace(
+        SHORT, roles={role: text for role, text in SHORT.roles.items() if role != "system"}
     ),
     "completion": CompletionOnly(reason="none"),
 }

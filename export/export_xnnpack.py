@@ -59,9 +59,10 @@ def golden_runners(program: Path, *, chunk: int, context: Context) -> tuple[PteR
     """What the golden prompt is measured with: ExecuTorch's kernels, as phones have them, and ours as a second opinion.
 
     Both attend over the same INT8 cache in another order of additions, as another processor's kernels do; None where
-    ours cannot be built.
+    ours cannot be built, which is said.
     """
     stock = PteRunner(program, chunk=chunk, context=context, kernels="stock")
     if library_of("auto") is None:
+        _log.warning("the golden prompt's noise floor knows ExecuTorch's kernels alone; with a C++ compiler, ours too")
         return stock, None
     return stock, PteRunner(program, chunk=chunk, context=context, kernels="own")

@@ -15,7 +15,7 @@ from export.package import open_package
 from export.runner import open_runner
 from model.errors import GateError
 from model.tokenizer import TokenizerSpec, load_tokenizer
-from tests.packages import Made
+from tests.packages import CHUNK, CONTEXT, Made
 
 VOCAB = 50
 SPEC = TokenizerSpec(
@@ -240,3 +240,11 @@ def test_a_packages_golden_prompt_repeats_to_the_last_digit(name: str, request: 
                 assert repeat_golden(each, manifest.golden) == manifest.golden.compared
     print(f"\n{name}: {manifest.golden.compared} of {len(manifest.golden.ids)}, floor {manifest.golden.noise_floor}")
     assert manifest.golden.compared > 0 and len(manifest.golden.ids) >= MIN_GOLDEN_STEPS
+
+
+def test_without_a_second_opinion_one_line_says_so(tiny_float: Made, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("export.export_xnnpack.library_of", lambda wanted: None)
+    context = Context(kind="endless", tokens=CONTEXT)
+    _, other = golden_runners(tiny_float.package / "model.pte", chunk=CHUNK, context=context)
+    assert other is None
+    assert "noise floor knows ExecuTorch's kernels alone" in caplog.text
